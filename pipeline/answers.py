@@ -1,0 +1,21 @@
+"""What the pipeline says about a batch of frames: the only type that crosses into `stream`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Answers to all questions about n frames; row i belongs to frame i, column j to question j of the set."""
+
+    p_yes: NDArray[np.float32]
+    """(n, Q) float32 in [0, 1]: P(yes | yes or no)."""
+    share: NDArray[np.float32]
+    """(n, Q) float32 in [0, 1]: the probability that yes and no hold together in the full-vocabulary softmax."""
+
+    def __post_init__(self) -> None:
+        """Hold the shape that every reader relies on."""
+        assert self.p_yes.shape == self.share.shape, (self.p_yes.shape, self.share.shape)
+        assert self.p_yes.ndim == 2, self.p_yes.shape  # noqa: PLR2004  (frames, questions)

@@ -1,0 +1,66 @@
+"""The question set: what the pipeline asks of every frame. Data, never part of a compiled graph.
+
+When an answer becomes an event (thresholds, times, severity) is no business of this module: that is `stream.debounce`.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from pipeline.errors import QuestionError
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One yes/no question about a frame."""
+
+    behavior: str
+    """Stable name of the behaviour, `[a-z][a-z0-9_]*`; events and state are keyed by it."""
+    ask: str
+    """The wording put to the model."""
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be asked or keyed.
+
+        Raises:
+            QuestionError: an empty wording, or a behaviour name that is no lower-case identifier.
+        """
+        if not (self.behavior.isascii() and self.behavior.isidentifier() and self.behavior == self.behavior.lower()):
+            msg = f"behavior {self.behavior!r} must be a lower-case identifier such as chewing_furniture"
+            raise QuestionError(msg)
+        if not self.ask.strip():
+            msg = f"question of behavior {self.behavior!r} is empty: write what to ask the model"
+            raise QuestionError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionSet:
+    """The questions asked of every frame, in the order of the columns of `Answers`."""
+
+    questions: tuple[Question, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse an empty set and a behaviour asked twice.
+
+        Raises:
+            QuestionError: naming the behaviour at fault.
+        """
+        if not self.questions:
+            msg = "the question set is empty: give at least one question"
+            raise QuestionError(msg)
+        names = self.behaviors
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            msg = f"behavior {repeated[0]!r} is asked twice: give each question its own behavior name"
+            raise QuestionError(msg)
+
+    @property
+    def behaviors(self) -> tuple[str, ...]:
+        """Behaviour of each question, in order."""
+        return tuple(question.behavior for question in self.questions)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that change with any behaviour name, wording or order: what the answers mean."""
+        canonical = json.dumps([[q.behavior, q.ask] for q in self.questions], separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]

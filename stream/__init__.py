@@ -1,0 +1,1 @@
+"""Packets in, events out: decoding, batching, debouncing and delivery. Never imports torch or transformers."""

@@ -1,0 +1,73 @@
+"""The consumer that the source reads with: its settings and why they are so, and the check that its topic exists."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+
+from stream.kafka.connection import KafkaConnection
+from stream.kafka.faults import reaching
+from stream.kafka.places import StartFrom
+from stream.kafka.topology import partition_count
+
+log = logging.getLogger(__name__)
+
+STOP_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfig:
+    """Which records, and how many at once."""
+
+    topic: str
+    group: str
+    start_from: StartFrom = "earliest"
+    """Where a partition without a committed offset begins."""
+    max_poll_records: int = 64
+    max_poll_bytes: int = 32 * 1024 * 1024
+    """Of values; the last record of a poll may exceed it."""
+
+    def client_options(self) -> dict[str, object]:
+        """The consumer's settings: no reset and no commit behind our back, detection times, and bounds on prefetched bytes."""
+        return {
+            "group_id": self.group,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "none",
+            # its memory lies in class attributes: each consumer of a process needs a class of its own
+            "partition_assignment_strategy": (type("OwnSticky", (StickyPartitionAssignor,), {}),),
+            "session_timeout_ms": 10_000,
+            "heartbeat_interval_ms": 1_000,
+            "rebalance_timeout_ms": 15_000,
+            "request_timeout_ms": 40_000,
+            "max_poll_interval_ms": 900_000,
+            "metadata_max_age_ms": 30_000,
+            "max_partition_fetch_bytes": 1024 * 1024,
+            "fetch_max_bytes": 16 * 1024 * 1024,
+        }
+
+
+@asynccontextmanager
+async def open_consumer(connection: KafkaConnection, config: SourceConfig) -> AsyncIterator[AIOKafkaConsumer]:
+    """Start a consumer that has joined no group yet; leave the group and stop at the end, within a bound.
+
+    Raises:
+        SourceLost: no broker answers.
+        StreamRefused: not allowed, or there is no such topic.
+    """
+    await partition_count(connection, config.topic)
+    async with reaching(connection):
+        consumer = AIOKafkaConsumer(**connection.client_options(), **config.client_options())
+    try:
+        async with reaching(connection):
+            await consumer.start()
+        yield consumer
+    finally:
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await consumer.stop()
+        except TimeoutError:
+            log.warning("the consumer did not leave group %s within %s s", config.group, STOP_TIMEOUT_S)

@@ -1,0 +1,100 @@
+"""What the worker exchanges with the world: a source that it polls and a sink that it delivers to.
+
+How a source commits, restores or proves anything, and what a sink calls a transaction, is theirs; the worker never knows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from stream.debounce import CameraState
+from stream.types import DeadLetter, Event, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """A partition is ours from here on; its records follow in later polls, from `resume_offset` on."""
+
+    topic: str
+    partition: int
+    incarnation: int
+    """Counts the assignments of this process; larger is newer."""
+    cameras: Mapping[str, CameraState]
+    """Every camera's state as it was last delivered; empty where the sink keeps none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """A partition is no longer ours: what is in flight of it must be dropped, not delivered."""
+
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The source saw the end of a partition: at `asked_at_s` nothing more lay on it than was polled before this proof."""
+
+    topic: str
+    partition: int
+    incarnation: int
+    asked_at_s: float
+    """Wall time at which the end was asked for, seconds since the epoch."""
+    live_since_s: float
+    """Wall time since which such proofs came without a break (start, restore or outage end)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """One poll's outcome, in the order in which it must be taken: revoked, assigned, records, poison, proofs."""
+
+    revoked: tuple[Revoked, ...] = ()
+    assigned: tuple[Assigned, ...] = ()
+    records: tuple[Record, ...] = ()
+    """In offset order within a partition."""
+    poison: tuple[DeadLetter, ...] = ()
+    """Records that the source itself could not read (a header key that is not UTF-8, a corrupt batch): stubs where not even
+    their bytes could be saved. Each lies above all `records` of its partition in this poll."""
+    proofs: tuple[Proof, ...] = ()
+    ended: bool = False
+    """The source is bounded and this was its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """All that one partition has to deliver at one moment: at once or not at all, as far as the sink can."""
+
+    topic: str
+    partition: int
+    incarnation: int
+    resume_offset: int | None
+    """Every record below it is done: a restart may begin here. None: nothing was read yet."""
+    events: tuple[Event, ...] = ()
+    """In order per camera."""
+    dead_letters: tuple[DeadLetter, ...] = ()
+    cameras: Mapping[str, CameraState] = field(default_factory=dict)
+    """States that changed since the last tick, as of these events."""
+
+
+class Source(Protocol):
+    """Where records come from."""
+
+    async def poll(self, timeout_s: float) -> Poll:
+        """Wait at most `timeout_s` for something to do. Must not be cancelled; returns early when records are there.
+
+        Raises:
+            SourceLost: nothing can be read any more.
+        """
+        ...
+
+
+class Sink(Protocol):
+    """Where events go."""
+
+    async def deliver(self, tick: Tick) -> None:
+        """Return when all of the tick is acknowledged.
+
+        Raises:
+            DeliveryFailed: something was not; the partition must be taken up again from its committed place.
+        """
+        ...

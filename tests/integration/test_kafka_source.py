@@ -1,0 +1,237 @@
+"""The source against a real broker: what comes is complete, in order, and of a current assignment."""
+
+import asyncio
+import itertools
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from confluent_kafka import Producer
+
+from stream import wire
+from stream.errors import SourceLost, StreamRefused
+from stream.kafka.connection import KafkaConnection
+from stream.kafka.consumer import SourceConfig
+from stream.kafka.source import KafkaSource
+from stream.kafka.topology import TopicNames, create_topics
+from tests.integration.kafka_world import Seen, publish, publish_bad_header, watch
+from tests.integration.worker_world import WHITE
+from tools.broker.find import FoundBroker
+
+pytestmark = pytest.mark.asyncio
+
+
+def config(names: TopicNames, **changes: object) -> SourceConfig:
+    """Settings of a source of the test's topics."""
+    return replace(SourceConfig(names.frames, names.group), **changes)
+
+
+async def test_bare_picture_of_a_foreign_publisher_is_a_packet(broker: FoundBroker, names: TopicNames) -> None:
+    """A camera that only puts picture bytes under its id, through another client, is read as a usable frame."""
+    await create_topics(broker.connection, names, partitions=2)
+    camera = Producer({"bootstrap.servers": broker.bootstrap_servers})
+    camera.produce(names.frames, value=WHITE, key=b"kitchen", partition=1)
+    await asyncio.to_thread(camera.flush, 10)
+    async with KafkaSource(broker.connection, config(names)) as source:
+        (record,) = (await watch(source, lambda seen: seen.records)).records
+    assert (record.partition, record.offset, record.key, record.value) == (1, 0, b"kitchen", WHITE)
+    assert record.timestamp_ms > 0
+    assert wire.read(record).content_type == "image/png"
+
+
+async def test_restart_begins_at_the_committed_offset(broker: FoundBroker, names: TopicNames) -> None:
+    """What was committed is not read again, what was read but not committed is."""
+    await create_topics(broker.connection, names, partitions=1)
+    await publish(broker.connection, names.frames, [b"%d" % number for number in range(10)])
+    async with KafkaSource(broker.connection, config(names)) as source:
+        seen = await watch(source, lambda seen: len(seen.records) == 10)
+        incarnation = seen.records[-1].incarnation
+        source.commit(names.frames, 0, incarnation, 3)
+        source.commit(names.frames, 0, incarnation, 6)
+        source.commit(names.frames, 0, incarnation - 1, 9)
+    assert [record.offset for record in seen.records] == list(range(10))
+    async with KafkaSource(broker.connection, config(names)) as source:
+        seen = await watch(source, lambda seen: len(seen.records) == 4)
+    assert seen.values() == [b"6", b"7", b"8", b"9"]
+
+
+async def test_latest_begins_behind_what_is_there(broker: FoundBroker, names: TopicNames) -> None:
+    """With `latest` a partition without a committed offset begins at its end, at the moment of its assignment."""
+    await create_topics(broker.connection, names, partitions=1)
+    await publish(broker.connection, names.frames, [b"before"])
+    async with KafkaSource(broker.connection, config(names, start_from="latest")) as source:
+        seen = await watch(source, lambda seen: seen.assigned)
+        await publish(broker.connection, names.frames, [b"after"])
+        await watch(source, lambda seen: seen.records, seen)
+    assert seen.values() == [b"after"]
+
+
+async def test_partitions_move_and_stay(broker: FoundBroker, names: TopicNames) -> None:
+    """A second member takes half, the first keeps half of its own under newer incarnations, and gets all back when it leaves."""
+    await create_topics(broker.connection, names, partitions=4)
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(KafkaSource(broker.connection, config(names)))
+        seen = await watch(first, lambda seen: len(seen.held()) == 4)
+        before = seen.held()
+        async with KafkaSource(broker.connection, config(names)) as second:
+            others, _ = await asyncio.gather(
+                watch(second, lambda seen: len(seen.held()) == 2), watch(first, lambda seen: len(seen.held()) == 2, seen)
+            )
+            kept = seen.held()
+            assert set(kept) | set(others.held()) == set(range(4))
+            assert all(kept[partition] > before[partition] for partition in kept)
+            for partition in range(4):
+                await publish(broker.connection, names.frames, [b"x"], partition=partition)
+            await asyncio.gather(
+                watch(first, lambda seen: len(seen.records) == 2, seen),
+                watch(second, lambda seen: len(seen.records) == 2, others),
+            )
+            for record in seen.records:
+                first.commit(names.frames, record.partition, record.incarnation, 1)
+            for record in others.records:
+                second.commit(names.frames, record.partition, record.incarnation, 1)
+        await watch(first, lambda seen: len(seen.held()) == 4, seen)
+        (moved, *_) = set(range(4)) - set(kept)
+        await publish(broker.connection, names.frames, [b"y"], partition=moved)
+        await watch(first, lambda seen: len(seen.records) == 3, seen)
+    assert seen.values(moved) == [b"y"]
+    assert all(record.incarnation in {each.incarnation for each in seen.assigned} for record in seen.records)
+
+
+async def test_bad_header_key_costs_its_own_record_only(broker: FoundBroker, names: TopicNames) -> None:
+    """A header key that is no UTF-8 dead-letters its record with its content; its batch and other partitions lose nothing."""
+    await create_topics(broker.connection, names, partitions=2)
+    await publish_bad_header(broker.connection, names.frames, [b"0", b"1", b"bad", b"3"], bad=1)
+    await publish(broker.connection, names.frames, [b"4"])
+    await publish(broker.connection, names.frames, [b"%d" % number for number in range(200)], partition=1)
+    async with KafkaSource(broker.connection, config(names)) as source:
+        seen = await watch(source, lambda seen: len(seen.records) == 204 and seen.poison)
+        assert source.counts["unreadable_records"] == 1
+    (letter,) = seen.poison
+    assert (letter.record.offset, letter.record.key, letter.record.value) == (2, b"den", b"bad")
+    assert (letter.stage, letter.reason, letter.record.headers) == ("wire", "bad_header", ((r"\xff\xfe", b"1"),))
+    assert seen.values(0) == [b"0", b"1", b"3", b"4"]
+    assert seen.values(1) == [b"%d" % number for number in range(200)]
+    assert _places_in_order(seen) == [0, 1, 2, 3, 4]
+
+
+async def test_corrupt_batch_is_passed_by_stubs(broker: FoundBroker, names: TopicNames) -> None:
+    """Records whose batch does not match its checksum are dead-lettered by their place, and the next batch is read."""
+    assert broker.own is not None
+    await create_topics(broker.connection, names, partitions=1)
+    await publish(broker.connection, names.frames, [b"first-picture", b"second-picture"])
+    await publish(broker.connection, names.frames, [b"third-picture"])
+    (segment,) = (broker.own.folder / "data" / f"{names.frames}-0").glob("*.log")
+    content = segment.read_bytes()
+    with segment.open("r+b") as log:
+        log.seek(content.index(b"first"))
+        log.write(b"FIRST")
+    async with KafkaSource(broker.connection, config(names)) as source:
+        seen = await watch(source, lambda seen: seen.records)
+    assert [(letter.record.offset, letter.record.value, letter.reason) for letter in seen.poison] == [
+        (0, None, "unreadable_batch"),
+        (1, None, "unreadable_batch"),
+    ]
+    assert seen.values() == [b"third-picture"]
+
+
+async def test_retention_gap_is_counted(broker: FoundBroker, names: TopicNames) -> None:
+    """A committed place that retention overtook goes on at the first record there is, and what is gone is counted."""
+    await create_topics(broker.connection, names, partitions=1)
+    await publish(broker.connection, names.frames, [b"%d" % number for number in range(8)])
+    async with KafkaSource(broker.connection, config(names)) as source:
+        seen = await watch(source, lambda seen: seen.assigned)
+        source.commit(names.frames, 0, seen.assigned[0].incarnation, 2)
+    await _delete_before(broker, names, 5)
+    async with KafkaSource(broker.connection, config(names)) as source:
+        seen = await watch(source, lambda seen: len(seen.records) == 3)
+        assert source.counts["skipped_by_retention"] == 3
+    assert seen.values() == [b"5", b"6", b"7"]
+
+
+async def test_retention_may_overtake_a_reader(broker: FoundBroker, names: TopicNames) -> None:
+    """Records that go while their partition is read are counted, and reading goes on without a new assignment."""
+    await create_topics(broker.connection, names, partitions=1)
+    await publish(broker.connection, names.frames, [bytes([number]) * 400_000 for number in range(20)])
+    async with KafkaSource(broker.connection, config(names, max_poll_bytes=1)) as source:
+        seen = await watch(source, lambda seen: seen.records)
+        await _delete_before(broker, names, 18)
+        await watch(source, lambda seen: seen.records[-1].offset == 19, seen)
+        offsets = [record.offset for record in seen.records]
+        assert offsets[-2:] == [18, 19]
+        assert source.counts["skipped_by_retention"] == 18 - len(offsets[:-2])
+    assert len(seen.assigned) == 1
+
+
+async def test_place_behind_the_end_begins_anew(broker: FoundBroker, names: TopicNames) -> None:
+    """Where the log ends below our place (truncated, recreated) its offsets mean other records: reading begins at the first."""
+    await create_topics(broker.connection, names, partitions=1)
+    await publish(broker.connection, names.frames, [b"new-0", b"new-1"])
+    async with KafkaSource(broker.connection, config(names)) as source:
+        seen = await watch(source, lambda seen: seen.assigned)
+        source.commit(names.frames, 0, seen.assigned[0].incarnation, 100)
+    async with KafkaSource(broker.connection, config(names)) as source:
+        seen = await watch(source, lambda seen: len(seen.records) == 2)
+        assert source.counts["restarted_partitions"] == 1
+    assert seen.values() == [b"new-0", b"new-1"]
+    assert len(seen.held()) == 1
+
+
+async def test_end_is_proven_after_the_records_before_it(broker: FoundBroker, names: TopicNames) -> None:
+    """A proof comes for every idle partition, after all that lay before the end, and live_since stands still between proofs."""
+    await create_topics(broker.connection, names, partitions=2)
+    await publish(broker.connection, names.frames, [b"%d" % number for number in range(300)])
+    async with KafkaSource(broker.connection, config(names)) as source:
+        seen = await watch(source, lambda seen: len([proof for proof in seen.proofs if proof.partition == 0]) == 2)
+    before = []
+    for poll in seen.polls:
+        before += [record for record in poll.records if record.partition == 0]
+        if any(proof.partition == 0 for proof in poll.proofs):
+            break
+    assert len(before) == 300
+    for partition in (0, 1):
+        proofs = [proof for proof in seen.proofs if proof.partition == partition]
+        assert len({proof.live_since_s for proof in proofs}) == 1
+        assert all(late.asked_at_s > early.asked_at_s for early, late in itertools.pairwise(proofs))
+        assert proofs[0].live_since_s == proofs[0].asked_at_s
+
+
+async def test_poll_is_bounded_in_bytes(broker: FoundBroker, names: TopicNames) -> None:
+    """A poll of large records ends at the first one over the bound, and all come in the end."""
+    await create_topics(broker.connection, names, partitions=1)
+    await publish(broker.connection, names.frames, [bytes([number]) * 400_000 for number in range(6)])
+    async with KafkaSource(broker.connection, config(names, max_poll_bytes=700_000)) as source:
+        seen = await watch(source, lambda seen: len(seen.records) == 6)
+    assert all(len(poll.records) <= 2 for poll in seen.polls)
+    assert [value[0] for value in seen.values() if value] == list(range(6))
+
+
+async def test_missing_topic_is_refused(broker: FoundBroker, names: TopicNames) -> None:
+    """A topic that does not exist is named together with the command that creates it."""
+    with pytest.raises(StreamRefused, match=rf"{names.frames}.*tools/run topics"):
+        await KafkaSource(broker.connection, config(names)).__aenter__()
+
+
+async def test_broker_that_is_not_there_is_named(names: TopicNames) -> None:
+    """Without a broker the address and the ways to get one are named."""
+    with pytest.raises(SourceLost, match=r"127\.0\.0\.1:1\b.*tools/run broker"):
+        await KafkaSource(KafkaConnection("127.0.0.1:1"), config(names)).__aenter__()
+
+
+async def _delete_before(broker: FoundBroker, names: TopicNames, offset: int) -> None:
+    """Do what retention does."""
+    admin = AIOKafkaAdminClient(**broker.connection.client_options())
+    await admin.start()
+    await admin.delete_records({TopicPartition(names.frames, 0): RecordsToDelete(before_offset=offset)})
+    await admin.close()
+
+
+def _places_in_order(seen: Seen) -> list[int]:
+    """Offsets of partition 0 in the order in which a worker takes them: of each poll the records, then the poison."""
+    offsets = []
+    for poll in seen.polls:
+        offsets += [record.offset for record in poll.records if record.partition == 0]
+        offsets += [letter.record.offset for letter in poll.poison]
+    return offsets

@@ -1,0 +1,94 @@
+"""The questions file: read as a whole, split by who uses it, refused with the key's name."""
+
+from pathlib import Path
+
+import pytest
+
+from tools.errors import CommandError
+from tools.options import DEMO_QUESTIONS
+from tools.questions import load_cameras, load_questions
+
+GOOD = """
+[stream]
+sample_fps = 1.0
+lost_after_s = 20.0
+[[question]]
+behavior = "chewing_furniture"
+ask = "is the dog chewing the furniture?"
+start_above = 0.7
+severity = "warning"
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    """The text as a file."""
+    path = folder / "questions.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_file_is_split_into_questions_rules_and_clock(tmp_path: Path) -> None:
+    """Wording goes to the pipeline, thresholds and times to the debouncer, sampling to the clock."""
+    asked = load_questions(written(tmp_path, GOOD))
+    assert asked.questions.behaviors == ("chewing_furniture",)
+    rule = asked.debounce.by_behavior["chewing_furniture"]
+    assert (rule.start_above, rule.stop_below, rule.severity) == (0.7, 0.35, "warning")
+    assert (asked.clock.sample_fps, asked.debounce.lost_after_s) == (1.0, 20.0)
+
+
+def test_thresholds_leave_the_fingerprint_alone(tmp_path: Path) -> None:
+    """What the answers mean depends on the wording only."""
+    before = load_questions(written(tmp_path, GOOD)).questions.fingerprint
+    after = load_questions(written(tmp_path, GOOD.replace("0.7", "0.8"))).questions.fingerprint
+    reworded = load_questions(written(tmp_path, GOOD.replace("the dog", "a dog"))).questions.fingerprint
+    assert before == after != reworded
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("start_above", "start_abvoe", "start_abvoe.*did you mean 'start_above'"),
+        ("start_above = 0.7", "start_above = 1.7", "start_above"),
+        ("start_above = 0.7", "start_above = 0.2", "stop_below"),
+        ("sample_fps = 1.0", "sample_fps = 0.1", "sample_fps"),
+        ("lost_after_s = 20.0", "lost_after_s = 2.0", "lost_after_s"),
+        ("[[question]]", "[[questoin]]", "questoin"),
+        ('"chewing_furniture"', '"Chewing Furniture"', "Chewing Furniture"),
+        ("[stream]", "[stream", "no TOML"),
+        ('ask = "is the dog chewing the furniture?"', 'ask = " "', "empty"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
+    """The message holds the file and the key or value at fault."""
+    assert old in GOOD
+    with pytest.raises(CommandError, match=rf"(?s)questions\.toml.*{named}"):
+        load_questions(written(tmp_path, GOOD.replace(old, new)))
+
+
+def test_a_behavior_asked_twice_is_refused(tmp_path: Path) -> None:
+    """Events are keyed by behaviour: two questions for one would mix."""
+    with pytest.raises(CommandError, match="chewing_furniture"):
+        load_questions(written(tmp_path, GOOD + GOOD[GOOD.index("[[question]]") :]))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """The message holds the path."""
+    with pytest.raises(CommandError, match=r"none\.toml"):
+        load_questions(tmp_path / "none.toml")
+
+
+def test_the_demo_asks_eight_questions() -> None:
+    """The shipped file is valid and asks what the demo checkpoint was trained on."""
+    assert len(load_questions(DEMO_QUESTIONS).questions.questions) == 8
+
+
+def test_cameras_are_optional_and_checked(tmp_path: Path) -> None:
+    """Without a file every camera is enabled; a typo in one is named."""
+    assert load_cameras(None).enabled("anything")
+    path = tmp_path / "cameras.toml"
+    path.write_text('[[camera]]\nid = "den"\nsampel_fps = 1.0\n', encoding="utf-8")
+    with pytest.raises(CommandError, match="sampel_fps"):
+        load_cameras(path)
+    path.write_text('[[camera]]\nid = "den"\n[camera.thresholds.eating]\nstart_above = 0.9\n', encoding="utf-8")
+    with pytest.raises(CommandError, match=r"'den'.*'eating', which is not asked"):
+        load_cameras(path, load_questions(written(tmp_path, GOOD)))

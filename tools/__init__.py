@@ -1,0 +1,1 @@
+"""The commands: the only place that wires the adapters of `pipeline` and `stream` together."""

@@ -1,0 +1,83 @@
+"""`tools/run COMMAND` or `python -m tools COMMAND`: the command table, and the edge where errors become sentences."""
+
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.markup import escape
+
+from pipeline.errors import PipelineError
+from stream.errors import StreamError
+from tools import settings
+from tools.alerts import alerts
+from tools.ask import ask
+from tools.bench.model import model as bench_model
+from tools.broker.command import broker
+from tools.contract import contract
+from tools.demo.command import demo
+from tools.errors import CommandError
+from tools.gate import test
+from tools.replay import replay
+from tools.scenes.command import scenes
+from tools.screen import err
+from tools.topics import topics
+from tools.train.command import train
+from tools.watch import watch
+from tools.worker import worker
+
+COMMANDS = (demo, watch, ask, worker, replay, alerts, broker, topics, scenes, train, contract, test)
+
+app = typer.Typer(
+    name="tools/run",
+    help="Pawsight: questions about every camera's frames, answered by BLIP, turned into events on Kafka.",
+    epilog="First look: tools/run demo.  Without a broker: tools/run watch VIDEO",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for _command in COMMANDS:
+    app.command()(_command)
+bench = typer.Typer(help="Measure; every figure is a ratio within one run.", no_args_is_help=True)
+bench.command("model")(bench_model)
+app.add_typer(bench, name="bench")
+
+SettingsOption = Annotated[
+    Path | None,
+    typer.Option("--settings", envvar="PAWSIGHT_SETTINGS", metavar="FILE", help="TOML file with options and the \\[kafka] table."),
+]
+
+
+@app.callback()
+def load_settings(context: typer.Context, settings_file: SettingsOption = None) -> None:
+    """Take the settings file as the commands' defaults."""
+    values = settings.read_settings(settings_file)
+    parameters = {command.__name__: list(command.__annotations__) for command in COMMANDS}
+    context.default_map = settings.default_map(values, parameters)
+    settings.keep(values)
+
+
+def _interrupted(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Run one command; 0 it holds, 1 it does not, 2 wrong use or environment, 130 interrupted."""
+    signal.signal(signal.SIGTERM, _interrupted)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        app(standalone_mode=True)
+    except (CommandError, PipelineError, StreamError) as error:
+        err.print(f"[bold red]error:[/] {escape(str(error))}")
+        return 2
+    except KeyboardInterrupt:
+        err.print("interrupted")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

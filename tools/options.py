@@ -1,0 +1,69 @@
+"""Options that mean the same in every command: one name, one environment variable, one help text.
+
+Precedence, highest first: command line, environment variable, settings file, default (`tools.settings`).
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEMO_CHECKPOINT = Path(__file__).parent.parent / "artifacts" / "demo"
+"""The shipped checkpoint: a tiny BLIP trained on rendered pet scenes."""
+
+DEMO_QUESTIONS = DEMO_CHECKPOINT / "questions.toml"
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        envvar="PAWSIGHT_MODEL",
+        metavar="DIR|HUB_ID",
+        help="BLIP VQA checkpoint: a folder or a hub id such as Salesforce/blip-vqa-base.",
+        show_default="the demo checkpoint",
+    ),
+]
+QuestionsOption = Annotated[
+    Path,
+    typer.Option(
+        "--questions",
+        envvar="PAWSIGHT_QUESTIONS",
+        metavar="FILE",
+        help="TOML file of questions and debounce rules.",
+        show_default="the demo's eight questions",
+    ),
+]
+BootstrapOption = Annotated[
+    str | None,
+    typer.Option(
+        "--bootstrap-servers",
+        envvar="PAWSIGHT_BOOTSTRAP_SERVERS",
+        metavar="HOST:PORT,...",
+        help="Kafka brokers to reach.",
+        show_default="127.0.0.1:9092, where `tools/run broker` listens",
+    ),
+]
+GroupOption = Annotated[
+    str, typer.Option("--group", envvar="PAWSIGHT_GROUP", metavar="NAME", help="Consumer group of the workers.")
+]
+FramesTopicOption = Annotated[
+    str, typer.Option("--frames-topic", envvar="PAWSIGHT_FRAMES_TOPIC", metavar="NAME", help="Topic the cameras publish to.")
+]
+AlertsTopicOption = Annotated[
+    str, typer.Option("--alerts-topic", envvar="PAWSIGHT_ALERTS_TOPIC", metavar="NAME", help="Topic the events go to.")
+]
+CamerasOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cameras", envvar="PAWSIGHT_CAMERAS", metavar="FILE", help="cameras.toml: partition, sample_fps, enabled, thresholds."
+    ),
+]
+JsonOption = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", help="Write the figures as JSON to FILE; `-` is standard output."),
+]
+
+DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
+DEFAULT_GROUP = "pawsight"
+DEFAULT_FRAMES_TOPIC = "frames"
+DEFAULT_ALERTS_TOPIC = "alerts"

@@ -1,0 +1,174 @@
+"""Publishes records to the frames topic as a camera should: explicit partitions, idempotent, in order, at event-time pace.
+
+The core of `replay` and of the demo. Knows nothing of videos: it takes publications as they come.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from aiokafka import AIOKafkaProducer
+
+from stream.cameras import CameraRegistry
+from stream.errors import StreamRefused
+from stream.kafka.connection import KafkaConnection
+from stream.kafka.faults import reaching
+from stream.kafka.topology import FRAME_MAX_BYTES
+from stream.wire import FrameHead, frame_headers
+from tools.recordings import Publication
+
+SOURCE = "/pawsight/replay"
+"""CloudEvents source of the frames."""
+
+IN_FLIGHT_BYTES = 32 * 1024 * 1024
+"""Not yet acknowledged: bounds memory, and the size of one produce request (a broker takes 100 MiB) over all partitions."""
+
+LINGER_MS = 5
+"""Waiting for company: small stills share a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where frames go."""
+
+    connection: KafkaConnection
+    topic: str
+    registry: CameraRegistry
+    """Names every camera that will publish."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the brokers acknowledged."""
+
+    records: int = 0
+    bytes: int = 0
+    """Of payload."""
+    cameras: set[str] = field(default_factory=set)
+
+
+class Publisher:
+    """One run of publishing: every camera is one stream with an uuid of its own."""
+
+    def __init__(self, producer: AIOKafkaProducer, destination: Destination, partition_of: Mapping[str, int]) -> None:
+        """Take a started producer and every camera's partition; `opened` makes both."""
+        self.tally = Tally()
+        self._producer = producer
+        self._destination = destination
+        self._partition_of = partition_of
+        self._streams = {camera: str(uuid4()) for camera in partition_of}
+        self._in_flight: dict[asyncio.Future[Any], Publication] = {}
+        self._in_flight_bytes = 0
+
+    async def publish(
+        self,
+        publications: Iterable[Publication],
+        speed: float | None,
+        on_acknowledged: Callable[[Publication], None] = lambda _: None,
+        executor: Executor | None = None,
+    ) -> None:
+        """Publish all and wait for the acknowledgements.
+
+        Args:
+            publications: by the time they are due; read in a thread, as reading may decode or wait.
+            speed: event time per wall time, 1 as it happened; None as fast as the brokers take it.
+            on_acknowledged: called once per record that the brokers have.
+            executor: thread for reading; None takes the loop's.
+
+        Raises:
+            SourceLost, StreamRefused: the brokers did not take a record; what came before it may or may not be there.
+        """
+        loop = asyncio.get_running_loop()
+        iterator, end = iter(publications), object()
+        began_at, first_due_s = loop.time(), None
+        try:
+            while isinstance(one := await loop.run_in_executor(executor, next, iterator, end), Publication):
+                first_due_s = one.due_s if first_due_s is None else first_due_s
+                if speed is not None:
+                    await asyncio.sleep(began_at + (one.due_s - first_due_s) / speed - loop.time())
+                await self._send(one)
+                await self._settle(IN_FLIGHT_BYTES, on_acknowledged)
+        finally:  # an interrupt ends the reading, not what was sent
+            await self._settle(0, on_acknowledged)
+
+    async def _send(self, one: Publication) -> None:
+        head = FrameHead(
+            camera_id=one.camera,
+            captured_at_s=one.captured_at_s,
+            content_type=one.content_type,
+            source=SOURCE,
+            stream=self._streams[one.camera],
+            seq=one.seq,
+        )
+        async with reaching(self._destination.connection):
+            future = await self._producer.send(
+                self._destination.topic,
+                one.payload,
+                key=one.camera.encode(),
+                partition=self._partition_of[one.camera],
+                headers=frame_headers(head),
+            )
+        self._in_flight[future] = one
+        self._in_flight_bytes += len(one.payload)
+
+    async def _settle(self, allowed_bytes: int, on_acknowledged: Callable[[Publication], None]) -> None:
+        """Wait until no more than this is in flight; nobody but the future tells of a failure."""
+        while self._in_flight and self._in_flight_bytes > allowed_bytes:
+            await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
+            for future in [future for future in self._in_flight if future.done()]:
+                one = self._in_flight.pop(future)
+                self._in_flight_bytes -= len(one.payload)
+                async with reaching(self._destination.connection):
+                    future.result()
+                self.tally.records += 1
+                self.tally.bytes += len(one.payload)
+                self.tally.cameras.add(one.camera)
+                on_acknowledged(one)
+
+
+@asynccontextmanager
+async def opened(destination: Destination) -> AsyncIterator[Publisher]:
+    """Connect to the brokers; what was sent is flushed at the end, after an interrupt, too.
+
+    Raises:
+        SourceLost: no broker answers.
+        StreamRefused: the topic is not there, or it may not be written.
+    """
+    async with reaching(destination.connection):
+        producer = AIOKafkaProducer(
+            **destination.connection.client_options(),
+            enable_idempotence=True,
+            compression_type=None,
+            linger_ms=LINGER_MS,
+            max_request_size=FRAME_MAX_BYTES,
+        )
+    try:
+        async with reaching(destination.connection):
+            await producer.start()
+            partitions = await _partitions(producer, destination)
+        yield Publisher(producer, destination, _placed(destination.registry, partitions))
+    finally:
+        await producer.stop()
+
+
+async def _partitions(producer: AIOKafkaProducer, destination: Destination) -> int:
+    """Count the topic's partitions; `producer.partitions_for` waits 40 s for a topic that is not there."""
+    cluster = await producer.client.fetch_all_metadata()
+    partitions = cluster.partitions_for_topic(destination.topic)
+    if not partitions:
+        where = destination.connection.bootstrap_servers
+        msg = f"there is no topic {destination.topic!r} at {where}: create it with `tools/run topics`"
+        raise StreamRefused(msg)
+    return len(partitions)
+
+
+def _placed(registry: CameraRegistry, partitions: int) -> dict[str, int]:
+    """Give every camera its partition before anything is published."""
+    try:
+        return {camera: registry.partition_of(camera, partitions) for camera in registry.by_id}
+    except ValueError as error:
+        raise StreamRefused(str(error)) from error

@@ -1,0 +1,131 @@
+"""The questions file and cameras.toml: read, validated as a whole, and split.
+
+One questions file holds the `QuestionSet` that the pipeline asks, the `DebounceRule` of each behaviour, and the clock's rules.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import QuestionError
+from pipeline.questions import Question, QuestionSet
+from stream.cameras import CameraRegistry
+from stream.clock import ClockRules
+from stream.debounce_rules import DebounceRule, DebounceRules
+from tools.errors import CommandError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Stream(_Strict):
+    """[stream]: what holds for every camera. Defaults: DESIGN section 6."""
+
+    sample_fps: float = Field(default=2.0, gt=0, le=120)
+    max_gap_s: float = Field(default=5.0, gt=0)
+    max_jump_s: float = Field(default=3600.0, gt=0)
+    lost_after_s: float = Field(default=30.0, gt=0)
+
+
+class _Question(_Strict):
+    """[[question]]: wording and rule of one behaviour."""
+
+    behavior: str
+    ask: str
+    start_above: float = Field(default=0.65, ge=0, le=1)
+    stop_below: float = Field(default=0.35, ge=0, le=1)
+    start_after_s: float = Field(default=2.0, ge=0)
+    stop_after_s: float = Field(default=5.0, ge=0)
+    cooldown_s: float = Field(default=60.0, ge=0)
+    min_share: float = Field(default=0.5, ge=0, le=1)
+    max_duration_s: float = Field(default=3600.0, gt=0)
+    severity: str = "info"
+
+    def rule(self) -> DebounceRule:
+        return DebounceRule(**self.model_dump(exclude={"ask"}))
+
+
+class _File(_Strict):
+    stream: _Stream = _Stream()
+    question: tuple[_Question, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionFile:
+    """What a questions file says, split by who uses it."""
+
+    questions: QuestionSet
+    debounce: DebounceRules
+    clock: ClockRules
+
+
+def load_questions(path: Path) -> QuestionFile:
+    """Read a questions file.
+
+    Raises:
+        CommandError: naming the file, the key and what would be right.
+    """
+    try:
+        parsed = _File.model_validate(_read_toml(path))
+    except ValidationError as error:
+        raise CommandError(_first_complaint(path, error)) from error
+    stream = parsed.stream
+    try:
+        return QuestionFile(
+            questions=QuestionSet(tuple(Question(item.behavior, item.ask) for item in parsed.question)),
+            debounce=DebounceRules.of(
+                (item.rule() for item in parsed.question), max_gap_s=stream.max_gap_s, lost_after_s=stream.lost_after_s
+            ),
+            clock=ClockRules(sample_fps=stream.sample_fps, max_gap_s=stream.max_gap_s, max_jump_s=stream.max_jump_s),
+        )
+    except (QuestionError, ValueError) as error:
+        msg = f"{path}: {error}"
+        raise CommandError(msg) from error
+
+
+def load_cameras(path: Path | None, asked: QuestionFile | None = None) -> CameraRegistry:
+    """Read cameras.toml; without one every camera follows the defaults.
+
+    Args:
+        path: the file, if there is one.
+        asked: what is asked, for those who ask: the cameras' own thresholds and sampling must fit it.
+
+    Raises:
+        CommandError: naming the file and the key.
+    """
+    try:
+        registry = CameraRegistry.parse({} if path is None else _read_toml(path))
+        if asked is not None:
+            registry.check(asked.clock, asked.debounce)
+    except ValueError as error:
+        msg = f"{path}: {error}"
+        raise CommandError(msg) from error
+    return registry
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"{path}: {error.strerror or error}"
+        raise CommandError(msg) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"{path} is no TOML: {error}"
+        raise CommandError(msg) from error
+
+
+def _first_complaint(path: Path, error: ValidationError) -> str:
+    """Say which key of which question is wrong, and the likely right one."""
+    first = error.errors()[0]
+    place = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = [*_Question.model_fields, *_Stream.model_fields, *_File.model_fields]
+        close = get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(known)}"
+        return f"{path}: unknown key {place!r}{hint}"
+    return f"{path}: {place}: {first['msg']} (given: {first['input']!r})"

@@ -1,0 +1,54 @@
+"""What a command shows: progress and sentences on standard error, figures on standard output or as JSON."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+err = Console(stderr=True, highlight=False)
+"""Progress, notices and errors: never mixed into what a pipe reads."""
+
+out = Console(highlight=False)
+"""Tables and results for a person."""
+
+
+def progress_bar() -> Progress:
+    """A bar for work over 2 s; it leaves no trace when it is done."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err, transient=True
+    )
+
+
+def write_json(target: str, value: Any) -> None:
+    """Write `value` as one JSON document to the file `target`, or to standard output for `-`."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    path = Path(target)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def event_line(event: Mapping[str, Any]) -> Text:
+    """One alert as one line for a person."""
+    data, kind = event["data"], event["type"].rsplit(".", 1)[-1]
+    line = Text.assemble((data["at"][11:21], "dim"), "  ", f"{data['camera']:<14}")
+    if "behavior" not in data:
+        return line.append(f"camera {kind}", style="blue")
+    line.append_text(behavior_text(f"{data['behavior']} {kind}", data["severity"]))
+    if kind == "ended":
+        line.append(f"  after {data['duration_s']:.1f} s ({data['reason']})", style="dim")
+    elif data["score"] is not None:
+        line.append(f"  P(yes) {data['score']:.2f}", style="dim")
+    return line
+
+
+def behavior_text(text: str, severity: str) -> Text:
+    """A behaviour in the colour of its severity."""
+    return Text(text, style="yellow" if severity == "warning" else "green")

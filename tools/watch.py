@@ -1,0 +1,149 @@
+"""`tools/run watch`: the worker over video files without a broker: the fastest first look, the same events as through Kafka."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+
+import typer
+from rich.markup import escape
+
+from tools.options import (
+    DEFAULT_GROUP,
+    DEMO_CHECKPOINT,
+    DEMO_QUESTIONS,
+    CamerasOption,
+    GroupOption,
+    ModelOption,
+    QuestionsOption,
+)
+from tools.screen import err, event_line, out
+
+if TYPE_CHECKING:  # torch and PyAV stay out of --help
+    from stream.types import Event, Record
+    from tools.assembly import Device
+    from tools.recordings import Publication, Recording
+
+TOPIC = "recording"
+"""Where evidence points to when there is no topic: each camera is a partition of it, in the order of their names."""
+
+
+def watch(  # noqa: PLR0913  (a command's options)
+    videos: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Files, folders, globs, URLs, or CAMERA=VIDEO.")],
+    *,
+    model: ModelOption = str(DEMO_CHECKPOINT),
+    questions: QuestionsOption = DEMO_QUESTIONS,
+    cameras: CamerasOption = None,
+    group: GroupOption = DEFAULT_GROUP,
+    form: Annotated[
+        Literal["segments", "stills"], typer.Option("--as", help="How a camera would have sent the video.")
+    ] = "segments",
+    start_at: Annotated[
+        str, typer.Option("--start-at", metavar="recorded|now|TIME", help="Capture time of the first pictures.")
+    ] = "recorded",
+    json_target: Annotated[
+        str | None,
+        typer.Option("--json", metavar="FILE", help="One CloudEvent per line, structured JSON, to FILE; `-` is standard output."),
+    ] = None,
+) -> None:
+    """Show the events of recorded videos, as the worker would publish them.
+
+    Example: [bold]tools/run watch yard.mp4 kitchen=/tmp/day3.mkv --json events.jsonl[/]
+    """
+    from tools.assembly import open_device
+    from tools.recordings import AsSegments, AsStills, Placement, find, merged, parse_start
+
+    recordings = find(videos, Placement(parse_start(start_at)))
+    problems: list[str] = []
+
+    def complain(problem: str) -> None:
+        problems.append(problem)
+        err.print(f"[yellow]warning:[/] {escape(problem)}")
+
+    with open_device(model, questions, cameras) as device, contextlib.ExitStack() as stack:
+        stills = AsStills(sample_fps=device.asked.clock.sample_fps)
+        publications = merged(recordings, AsSegments() if form == "segments" else stills, complain)
+        target = None if json_target is None else stack.enter_context(_opened(json_target))
+        asyncio.run(_run(device, recordings, publications, _printer(device, group, target), complain))
+    if problems:
+        raise typer.Exit(1)
+
+
+async def _run(
+    device: "Device",
+    recordings: "Sequence[Recording]",
+    publications: "Iterator[Publication]",
+    on_event: "Callable[[Event], None]",
+    complain: Callable[[str], None],
+) -> None:
+    from stream.recording import CallbackSink, RecordingSource
+
+    names = sorted(recording.camera for recording in recordings)
+    source = RecordingSource(_records(publications, names), TOPIC, len(names))
+    sink = CallbackSink(on_event, lambda letter: complain(f"{(letter.record.key or b'').decode()}: {letter.message}"))
+    worker = device.worker(source, sink)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, worker.stop)
+    await worker.run()
+    counts = worker.counts
+    err.print(f"{counts.used} records, {counts.decoded} pictures decoded, {counts.answered} asked, {counts.events} events")
+
+
+def _records(publications: "Iterator[Publication]", cameras: Sequence[str]) -> "Iterator[Record]":
+    """Dress publications as the records that replay would have put on the topic."""
+    from stream.types import Record
+    from stream.wire import FrameHead, frame_headers
+
+    offsets: Counter[str] = Counter()
+    for publication in publications:
+        camera = publication.camera
+        head = FrameHead(
+            camera_id=camera,
+            captured_at_s=publication.captured_at_s,
+            content_type=publication.content_type,
+            source="/pawsight/watch",
+            stream=f"watch-{camera}",
+            seq=publication.seq,
+        )
+        yield Record(
+            topic=TOPIC,
+            partition=cameras.index(camera),
+            offset=offsets[camera],
+            timestamp_ms=int(publication.captured_at_s * 1000),
+            key=camera.encode(),
+            value=publication.payload,
+            headers=tuple(frame_headers(head)),
+            incarnation=1,
+            arrived_at_s=time.time(),
+        )
+        offsets[camera] += 1
+
+
+def _printer(device: "Device", group: str, target: TextIO | None) -> "Callable[[Event], None]":
+    from stream.alerts import structured
+
+    context = device.alert_context(group)
+
+    def show(event: "Event") -> None:
+        alert: dict[str, Any] = structured(event, context)
+        if target is None:
+            out.print(event_line(alert))
+        else:
+            target.write(json.dumps(alert, ensure_ascii=False) + "\n")
+            target.flush()
+
+    return show
+
+
+@contextlib.contextmanager
+def _opened(target: str) -> Iterator[TextIO]:
+    if target == "-":
+        yield sys.stdout
+        return
+    with Path(target).open("w", encoding="utf-8") as file:
+        yield file

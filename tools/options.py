@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from tools.errors import CommandError
+
 DEMO_CHECKPOINT = Path(__file__).parent.parent / "artifacts" / "demo"
 """The shipped checkpoint: a tiny BLIP trained on rendered pet scenes."""
 
@@ -67,3 +69,21 @@ DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
 DEFAULT_GROUP = "pawsight"
 DEFAULT_FRAMES_TOPIC = "frames"
 DEFAULT_ALERTS_TOPIC = "alerts"
+
+
+def parse_speed(said: str) -> float | None:
+    """Read --speed: event time per wall time; None is as fast as it goes.
+
+    Raises:
+        CommandError: neither a number over 0 nor `max`.
+    """
+    if said == "max":
+        return None
+    try:
+        speed = float(said)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        msg = f"--speed {said!r}: give a number over 0, such as 1 or 0.5 or 10, or max"
+        raise CommandError(msg)
+    return speed

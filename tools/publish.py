@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -61,8 +62,8 @@ class Publisher:
         self._destination = destination
         self._partition_of = partition_of
         self._streams = {camera: str(uuid4()) for camera in partition_of}
-        self._in_flight: dict[asyncio.Future[Any], Publication] = {}
-        self._in_flight_bytes = 0
+        self._in_flight: dict[asyncio.Future[Any], int] = {}
+        self._failure: BaseException | None = None
 
     async def publish(
         self,
@@ -90,12 +91,14 @@ class Publisher:
                 first_due_s = one.due_s if first_due_s is None else first_due_s
                 if speed is not None:
                     await asyncio.sleep(began_at + (one.due_s - first_due_s) / speed - loop.time())
-                await self._send(one)
-                await self._settle(IN_FLIGHT_BYTES, on_acknowledged)
+                await self._settle(IN_FLIGHT_BYTES - len(one.payload))
+                future = await self._send(one)
+                self._in_flight[future] = len(one.payload)
+                future.add_done_callback(partial(self._done, one, on_acknowledged))
         finally:  # an interrupt ends the reading, not what was sent
-            await self._settle(0, on_acknowledged)
+            await self._settle(0)
 
-    async def _send(self, one: Publication) -> None:
+    async def _send(self, one: Publication) -> "asyncio.Future[Any]":
         head = FrameHead(
             camera_id=one.camera,
             captured_at_s=one.captured_at_s,
@@ -105,29 +108,30 @@ class Publisher:
             seq=one.seq,
         )
         async with reaching(self._destination.connection):
-            future = await self._producer.send(
+            return await self._producer.send(
                 self._destination.topic,
                 one.payload,
                 key=one.camera.encode(),
                 partition=self._partition_of[one.camera],
                 headers=frame_headers(head),
             )
-        self._in_flight[future] = one
-        self._in_flight_bytes += len(one.payload)
 
-    async def _settle(self, allowed_bytes: int, on_acknowledged: Callable[[Publication], None]) -> None:
-        """Wait until no more than this is in flight; nobody but the future tells of a failure."""
-        while self._in_flight and self._in_flight_bytes > allowed_bytes:
+    async def _settle(self, allowed_bytes: int) -> None:
+        """Wait until no more than this is in flight, and raise what went wrong: nobody but the futures tells of a failure."""
+        while self._in_flight and sum(self._in_flight.values()) > allowed_bytes:
             await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
-            for future in [future for future in self._in_flight if future.done()]:
-                one = self._in_flight.pop(future)
-                self._in_flight_bytes -= len(one.payload)
-                async with reaching(self._destination.connection):
-                    future.result()
-                self.tally.records += 1
-                self.tally.bytes += len(one.payload)
-                self.tally.cameras.add(one.camera)
-                on_acknowledged(one)
+        if self._failure is not None:
+            async with reaching(self._destination.connection):
+                raise self._failure
+
+    def _done(self, one: Publication, on_acknowledged: Callable[[Publication], None], future: "asyncio.Future[Any]") -> None:
+        del self._in_flight[future]
+        self._failure = self._failure or (asyncio.CancelledError() if future.cancelled() else future.exception())
+        if self._failure is None:
+            self.tally.records += 1
+            self.tally.bytes += len(one.payload)
+            self.tally.cameras.add(one.camera)
+            on_acknowledged(one)
 
 
 @asynccontextmanager

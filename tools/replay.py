@@ -10,8 +10,7 @@ import typer
 from rich.markup import escape
 
 from tools import settings
-from tools.errors import CommandError
-from tools.options import DEFAULT_FRAMES_TOPIC, BootstrapOption, CamerasOption, FramesTopicOption, JsonOption
+from tools.options import DEFAULT_FRAMES_TOPIC, BootstrapOption, CamerasOption, FramesTopicOption, JsonOption, parse_speed
 from tools.screen import err, out, progress_bar, write_json
 
 if TYPE_CHECKING:  # PyAV and aiokafka stay out of --help
@@ -58,7 +57,7 @@ def replay(  # noqa: PLR0913  (a command's options)
     from tools.questions import load_cameras
     from tools.recordings import AsSegments, AsStills, Placement, find, parse_start
 
-    pace = _pace(speed)
+    pace = parse_speed(speed)
     recordings = find(sources, Placement(parse_start(start_at), copies, offset_s))
     registry = load_cameras(cameras).including(recording.camera for recording in recordings)
     destination = Destination(settings.kafka_connection(bootstrap_servers), frames_topic, registry)
@@ -140,20 +139,6 @@ class Replay:
                 reached[one.camera] = one.due_s
 
             yield advance
-
-
-def _pace(said: str) -> float | None:
-    """Read --speed: event time per wall time; None is as fast as it goes."""
-    if said == "max":
-        return None
-    try:
-        pace = float(said)
-    except ValueError:
-        pace = 0.0
-    if not 0 < pace < float("inf"):
-        msg = f"--speed {said!r}: give a number over 0, such as 1 or 0.5 or 10, or max"
-        raise CommandError(msg)
-    return pace
 
 
 def _report(run: Replay, wall_s: float, json: str | None) -> None:

@@ -89,7 +89,7 @@ def read_batch(raw: bytes, offset: int) -> Salvage:
     at = _BATCH.size
     for _ in range(count):
         record, at = _read_record(raw, at, base, base_ms)
-        if record.offset > offset + 1:
+        if record.offset >= offset:
             records.append(record)
     return Salvage(tuple(records), max(base + last_delta, offset) + 1)
 

@@ -13,7 +13,7 @@ from stream.kafka.source import KafkaSource
 from stream.ports import Assigned, Poll, Proof, Revoked
 from stream.types import DeadLetter, Record
 
-PATIENCE_S = 8.0
+PATIENCE_S = 30.0
 """How long a test waits for something before it fails."""
 
 

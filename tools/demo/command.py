@@ -20,6 +20,7 @@ from tools.options import (
     JsonOption,
     ModelOption,
     QuestionsOption,
+    parse_speed,
 )
 from tools.screen import err, progress_bar, write_json
 
@@ -62,7 +63,7 @@ def demo(  # noqa: PLR0913  (a command's options)
     started_s = time.monotonic()
     with find_broker(bootstrap_servers) as broker, open_device(model, questions, None) as device:
         err.print(f"{broker.name} {broker.version} at {broker.bootstrap_servers}, weights {device.engine.weights}")
-        results = [_perform(broker, device, each, cameras, _speed(speed), svg) for each in wanted]
+        results = [_perform(broker, device, each, cameras, parse_speed(speed), svg) for each in wanted]
     if json_target is not None:
         write_json(json_target, report.as_json(results, {"name": broker.name, "version": broker.version}))
     totals = report.total(results)
@@ -140,16 +141,3 @@ def _seeds(text: str) -> range:
         msg = f"--seeds {text!r}: give two numbers, the smaller one first, such as 101-110"
         raise CommandError(msg)
     return range(int(first), int(last) + 1)
-
-
-def _speed(text: str) -> float | None:
-    if text == "max":
-        return None
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = 0.0
-    if not 0 < speed < float("inf"):
-        msg = f"--speed {text!r}: give a number over 0, such as 4, or max"
-        raise CommandError(msg)
-    return speed

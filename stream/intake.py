@@ -32,7 +32,7 @@ class Decode(Protocol):
 
 @dataclass(slots=True)
 class _Sampler:
-    """Runs a camera's clock over the pictures of one record and remembers it, so that a record that turns out bad leaves no trace."""
+    """Runs a camera's clock over one record's pictures, aside: a record that turns out bad leaves no trace."""
 
     state: ClockState | None
     stream: str | None

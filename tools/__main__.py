@@ -23,6 +23,7 @@ from tools.gate import test
 from tools.replay import replay
 from tools.scenes.command import scenes
 from tools.screen import err
+from tools.toml_file import read_toml
 from tools.topics import topics
 from tools.train.command import train
 from tools.watch import watch
@@ -47,14 +48,16 @@ app.add_typer(bench, name="bench")
 
 SettingsOption = Annotated[
     Path | None,
-    typer.Option("--settings", envvar="PAWSIGHT_SETTINGS", metavar="FILE", help="TOML file with options and the \\[kafka] table."),
+    typer.Option(
+        "--settings", envvar="PAWSIGHT_SETTINGS", metavar="FILE", help="TOML file with options and the \\[kafka] table."
+    ),
 ]
 
 
 @app.callback()
 def load_settings(context: typer.Context, settings_file: SettingsOption = None) -> None:
     """Take the settings file as the commands' defaults."""
-    values = settings.read_settings(settings_file)
+    values = {} if settings_file is None else read_toml(settings_file)
     parameters = {command.__name__: list(command.__annotations__) for command in COMMANDS}
     context.default_map = settings.default_map(values, parameters)
     settings.keep(values)

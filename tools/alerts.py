@@ -3,18 +3,20 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
-from stream.kafka.connection import KafkaConnection
 from tools import settings
 from tools.errors import CommandError
 from tools.options import DEFAULT_ALERTS_TOPIC, AlertsTopicOption, BootstrapOption
-from tools.screen import err, out
+from tools.screen import err, event_line, out
+
+if TYPE_CHECKING:  # aiokafka stays out of --help
+    from stream.kafka.connection import KafkaConnection
 
 StartFrom = Literal["earliest", "latest"]
 
@@ -52,8 +54,8 @@ def alerts(
 
 
 async def subscribe(
-    connection: KafkaConnection, topic: str, start_from: StartFrom = "latest", *, until_end: bool = False
-) -> AsyncIterator[dict[str, Any]]:
+    connection: "KafkaConnection", topic: str, start_from: StartFrom = "latest", *, until_end: bool = False
+) -> AsyncGenerator[dict[str, Any], None]:
     """Give the events of a topic in structured form, in order per partition; a record that is no event is named and passed.
 
     Raises:
@@ -92,25 +94,11 @@ async def subscribe(
             await consumer.stop()
 
 
-def line(event: dict[str, Any]) -> str:
-    """One event for a person, in one line."""
-    data = event["data"]
-    what = event["type"].removeprefix("pawsight.").rpartition(".")[2]
-    words = [data["at"], f"{data['camera']:<12}", f"{what:<8}", data.get("behavior", "the camera")]
-    if "duration_s" in data:
-        words.append(f"after {data['duration_s']:.1f} s ({data['reason']})")
-    if data.get("score") is not None:
-        words.append(f"score {data['score']:.2f}")
-    if "severity" in data:
-        words.append(data["severity"])
-    return "  ".join(words)
-
-
-async def _print_events(events: AsyncIterator[dict[str, Any]], lines: TextIO | None) -> None:
-    async with aclosing(events) as open_events:  # type: ignore[type-var]
+async def _print_events(events: AsyncGenerator[dict[str, Any], None], lines: TextIO | None) -> None:
+    async with aclosing(events) as open_events:
         async for event in open_events:
             if lines is None:
-                out.print(line(event), markup=False, soft_wrap=True)
+                out.print(event_line(event), soft_wrap=True)
             else:
                 lines.write(json.dumps(event, ensure_ascii=False) + "\n")
                 lines.flush()

@@ -108,13 +108,14 @@ class Publisher:
             seq=one.seq,
         )
         async with reaching(self._destination.connection):
-            return await self._producer.send(
+            future: asyncio.Future[Any] = await self._producer.send(
                 self._destination.topic,
                 one.payload,
                 key=one.camera.encode(),
                 partition=self._partition_of[one.camera],
                 headers=frame_headers(head),
             )
+        return future
 
     async def _settle(self, allowed_bytes: int) -> None:
         """Wait until no more than this is in flight, and raise what went wrong: nobody but the futures tells of a failure."""

@@ -3,11 +3,9 @@
 One questions file holds the `QuestionSet` that the pipeline asks, the `DebounceRule` of each behaviour, and the clock's rules.
 """
 
-import tomllib
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,6 +15,7 @@ from stream.cameras import CameraRegistry
 from stream.clock import ClockRules
 from stream.debounce_rules import DebounceRule, DebounceRules
 from tools.errors import CommandError
+from tools.toml_file import read_toml
 
 
 class _Strict(BaseModel):
@@ -71,7 +70,7 @@ def load_questions(path: Path) -> QuestionFile:
         CommandError: naming the file, the key and what would be right.
     """
     try:
-        parsed = _File.model_validate(_read_toml(path))
+        parsed = _File.model_validate(read_toml(path))
     except ValidationError as error:
         raise CommandError(_first_complaint(path, error)) from error
     stream = parsed.stream
@@ -99,24 +98,13 @@ def load_cameras(path: Path | None, asked: QuestionFile | None = None) -> Camera
         CommandError: naming the file and the key.
     """
     try:
-        registry = CameraRegistry.parse({} if path is None else _read_toml(path))
+        registry = CameraRegistry.parse({} if path is None else read_toml(path))
         if asked is not None:
             registry.check(asked.clock, asked.debounce)
     except ValueError as error:
         msg = f"{path}: {error}"
         raise CommandError(msg) from error
     return registry
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        msg = f"{path}: {error.strerror or error}"
-        raise CommandError(msg) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        msg = f"{path} is no TOML: {error}"
-        raise CommandError(msg) from error
 
 
 def _first_complaint(path: Path, error: ValidationError) -> str:

@@ -14,7 +14,6 @@ Precedence, highest first: command line, environment variable, [command] table, 
 """
 
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,24 +25,6 @@ if TYPE_CHECKING:  # aiokafka stays out of --help
     from stream.kafka.connection import KafkaConnection
 
 KAFKA_TABLE = "kafka"
-
-
-def read_settings(path: Path | None) -> dict[str, Any]:
-    """Read the settings file; no path, no settings.
-
-    Raises:
-        CommandError: the file is missing or no TOML.
-    """
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        msg = f"settings file {path}: {error.strerror or error}. Give the path of a TOML file with --settings"
-        raise CommandError(msg) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        msg = f"settings file {path} is no TOML: {error}"
-        raise CommandError(msg) from error
 
 
 def default_map(settings: Mapping[str, Any], commands: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tools import settings
+from tools.errors import CommandError
 from tools.options import (
     DEFAULT_ALERTS_TOPIC,
     DEFAULT_FRAMES_TOPIC,
@@ -66,7 +67,12 @@ def worker(  # noqa: PLR0913  (a command's options)
 async def _run(device: "Device", connection: "KafkaConnection", config: "SourceConfig", names: "TopicNames") -> None:
     from stream.kafka.sink import AtLeastOnceSink
     from stream.kafka.source import KafkaSource
+    from stream.kafka.topology import differences
 
+    wrong = await differences(connection, names)
+    if wrong:
+        msg = f"{'; '.join(map(str, wrong))}. `tools/run topics` creates missing ones; change the rest with the cluster's tools"
+        raise CommandError(msg)
     async with (
         KafkaSource(connection, config) as source,
         AtLeastOnceSink(connection, names, device.alert_context(names.group), source) as sink,

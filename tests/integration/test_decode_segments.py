@@ -31,13 +31,13 @@ def refusal(payload: bytes, content_type: str, request: DecodeRequest = REQUEST)
     return caught.value
 
 
-def from_packet(payload: bytes, muxer: str, first: int) -> bytes:
-    """The same video without its first packets, in the same container."""
+def from_packet(payload: bytes, muxer: str, first: int, earlier: int = 0) -> bytes:
+    """The same video without its first packets, in the same container, with timestamps that many ticks earlier."""
     out = io.BytesIO()
     with av.open(io.BytesIO(payload), "r", format=muxer) as source, av.open(out, "w", format=muxer) as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for part in list(source.demux(video=0))[first:-1]:
-            part.stream = stream
+            part.stream, part.pts, part.dts = stream, part.pts - earlier, part.dts - earlier
             target.mux(part)
     return out.getvalue()
 
@@ -79,6 +79,18 @@ def test_only_admitted_pictures_are_given_but_all_are_offered() -> None:
     assert [picture.captured_at_s for picture in decoded.pictures] == sorted(wanted)
     assert [picture.index for picture in decoded.pictures] == [3, 15]
     assert decoded.decoded == 30
+
+
+def test_an_edit_list_hides_no_picture() -> None:
+    """What an editor marked as not to be played was still captured: timestamps before zero count like the others."""
+    plain = encoded(Video())
+    with av.open(io.BytesIO(plain)) as container:
+        second = int(1 / container.streams.video[0].time_base)
+    trimmed = from_packet(plain, "mp4", 0, earlier=second // 3)
+    with av.open(io.BytesIO(trimmed)) as container:
+        assert sum(1 for _ in container.decode(video=0)) < 30
+    decoded = everything(trimmed, "video/mp4")
+    assert [picture.captured_at_s for picture in decoded.pictures] == [event_time(T0_S + number / 30) for number in range(30)]
 
 
 @pytest.mark.parametrize("content_type", MUXERS)

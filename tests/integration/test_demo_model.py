@@ -19,7 +19,7 @@ from tools.train.trainer import BATCH, Logged, Schedule, Trainer
 TRAINING_SEED = 1
 UNSEEN_SEED = 20_261_123
 REPEATED_STEPS = 300
-LOSS_TOLERANCE = 0.02
+LOSS_TOLERANCE = 0.005
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,8 @@ def test_a_picture_is_the_same_alone_and_within_the_set() -> None:
 def test_first_steps_of_the_training_repeat_the_logged_loss() -> None:
     """The checkpoint comes from this code: the record's first 300 steps can be taken again.
 
-    On one machine the repeat is exact; LOSS_TOLERANCE allows for another order of float sums on another processor.
+    The repeat is exact on the machine of the record and 4e-5 off with one thread; LOSS_TOLERANCE leaves room for another
+    processor, whose float sums run in yet another order. Another picture or schedule differs by more within 300 steps.
     """
     logged: list[Logged] = []
     pictures = render_pictures(TRAINING_SEED, REPEATED_STEPS * BATCH, lambda _done, _total: None)

@@ -15,13 +15,11 @@ import av
 import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
 from confluent_kafka import Consumer, Producer
-from PIL import Image
 
 from stream.kafka.consumer import SourceConfig
 from stream.kafka.sink import AtLeastOnceSink
 from stream.kafka.source import KafkaSource
 from stream.kafka.topology import TopicNames, create_topics
-from stream.worker import Worker
 from tools.assembly import Device, open_device
 from tools.broker.find import FoundBroker
 from tools.demo.stage import Stage
@@ -103,20 +101,18 @@ def pictures(video: Path, every: int) -> Iterator[tuple[float, bytes]]:
                 yield frame.time, file.getvalue()
 
 
-async def work(worker: Worker, done: threading.Event) -> None:
-    """Run a worker until `done`."""
-    running = asyncio.create_task(worker.run())
-    while not done.is_set() and not running.done():
-        await asyncio.sleep(0.05)
-    worker.stop()
-    await running
-
-
 async def serve(broker: FoundBroker, names: TopicNames, device: Device, done: threading.Event) -> None:
-    """A worker on the topics, as the command wires it."""
+    """A worker on the topics, as the command wires it, until `done`."""
     source = KafkaSource(broker.connection, SourceConfig(names.frames, names.group))
     async with source, AtLeastOnceSink(broker.connection, names, device.alert_context(names.group), source) as sink:
-        await work(device.worker(source, sink), done)
+        worker = device.worker(source, sink)
+        loop = asyncio.get_running_loop()
+        stopping = loop.run_in_executor(None, lambda: (done.wait(), loop.call_soon_threadsafe(worker.stop)))
+        try:
+            await worker.run()
+        finally:
+            done.set()
+            await stopping
 
 
 def test_plain_jpeg_bytes_with_a_key_make_alerts(
@@ -130,19 +126,20 @@ def test_plain_jpeg_bytes_with_a_key_make_alerts(
         producer.produce(names.frames, key=b"porch", value=jpeg, timestamp=int((1_767_225_600 + time_s) * 1000))
     producer.produce(names.frames, key=b"porch", value=b"no picture")
     assert producer.flush(30) == 0
+    del producer  # or it would look for the broker for ever
 
     done = threading.Event()
     worker = threading.Thread(target=lambda: asyncio.run(serve(broker, names, device, done)))
     worker.start()
     try:
         events = [from_binary_event(message) for message in consumed(broker, names.alerts, 5)]
+        letters = consumed(broker, names.dead_letters, 1)
     finally:
         done.set()
         worker.join(30)
     assert events[0].get_type() == "pawsight.camera.seen"
     assert {event.get_type() for event in events[1:]} <= {"pawsight.behavior.started", "pawsight.behavior.ended"}
     assert {event.get_source() for event in events} == {f"/pawsight/{names.group}"}
-    letters = consumed(broker, names.dead_letters, 1)
     assert letters[0].value == b"no picture"
     assert letters[0].headers["__pawsight.errors.class.name"] == b"unknown_content_type"
 

@@ -145,6 +145,9 @@ def test_open_groups_lose_only_the_pictures_that_need_the_segment_before(tmp_pat
     times = [event_time(T0_S + float(shown.after_s)) for shown in play(file)]
     pictures = [picture.captured_at_s for picture in worker_pictures(published(file, AsSegments(segment_s=0.5)))]
     assert len(times) - 12 <= len(pictures) < len(times)
+    request = DecodeRequest(SIZE, 0.001, DecodeLimits())
+    for one in published(file, AsSegments(segment_s=0.5)):
+        assert decode(packet(one.payload, one.content_type), request, lambda _: True).skipped == 0
     assert all(min(abs(one - time) for time in times) < 1.5e-6 for one in pictures)
     assert pictures == sorted(set(pictures))
 
@@ -204,6 +207,18 @@ def test_a_video_that_ends_in_the_middle_gives_what_can_be_read_and_a_warning(tm
     shown = {event_time(T0_S + float(seen.after_s)): seen.rgb for seen in play(whole)}
     for picture in pictures:
         assert np.array_equal(picture.pixels, fit(shown[picture.captured_at_s], SIZE))
+
+
+def test_a_picture_that_was_cut_does_not_spoil_its_segment(tmp_path: Path) -> None:
+    """A transport stream does not tell that its last picture is half: it is tried, and left out."""
+    whole = write(tmp_path / "whole.ts", Video(width=320, height=240, muxer="mpegts", codec_options={"crf": "4"}))
+    half = tmp_path / "half.ts"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 188 // 2 * 188])
+    problems: list[str] = []
+    done = list(publications(Recording("den", str(half), T0_S), AsSegments(0.5), problems.append))
+    assert len(problems) == 1
+    assert "half.ts" in problems[0]
+    assert 10 < len(worker_pictures(done)) < 25
 
 
 def test_files_that_are_no_video_are_named_and_the_others_go_on(tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 import asyncio
 
 import pytest
-from tests.integration.worker_world import ASSIGNED, BLACK, CONFIG, T0_S, TOPIC, WHITE, record, scene, world
 
 from pipeline.errors import DeviceLost
 from stream.cameras import CameraRegistry
 from stream.errors import DeliveryFailed, StreamError
 from stream.ports import Assigned, Poll, Proof, Revoked, Tick
 from stream.types import BehaviorEvent, DeadLetter
+from tests.integration.worker_world import ASSIGNED, BLACK, CONFIG, T0_S, TOPIC, WHITE, record, scene, world
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 

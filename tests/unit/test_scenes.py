@@ -148,3 +148,15 @@ def test_the_class_grid_shows_an_open_mouth_only_where_the_dog_opens_it() -> Non
     assert {"bark", "head", "body"} <= shown["bark"]
     assert shown["pant"] & {"bark", "mouth"} == {"mouth"}
     assert not shown["idle"] & {"bark", "mouth"}
+
+
+def test_no_dog_stands_in_a_table() -> None:
+    """A dog's feet are never between a table's top and its legs' feet: the picture could not say what it does there."""
+    for seed in range(40):
+        for scene in plan(seed, 3):
+            table = scene.script.room.table
+            for shot in scene.script.shots:
+                dog = shot.dog
+                if table and dog.action not in ("chew", "walk") and not dog.on_sofa:
+                    inside = abs(dog.x - table.x) < table.width / 2 and table.y - table.height < dog.y < table.y
+                    assert not inside, (seed, scene.camera, dog)

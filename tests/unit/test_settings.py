@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tools.errors import CommandError
-from tools.settings import default_map, kafka_connection, read_settings
+from tools.settings import default_map, kafka_connection
+from tools.toml_file import read_toml
 
 COMMANDS = {"worker": ["model", "group"], "replay": ["speed"]}
 
@@ -33,11 +34,11 @@ def test_a_key_that_nobody_knows_is_named(values: dict[str, object], named: str)
 def test_a_missing_or_broken_settings_file_is_named(tmp_path: Path) -> None:
     """The message holds the path."""
     with pytest.raises(CommandError, match=r"none\.toml"):
-        read_settings(tmp_path / "none.toml")
+        read_toml(tmp_path / "none.toml")
     broken = tmp_path / "broken.toml"
     broken.write_text("group = ", encoding="utf-8")
     with pytest.raises(CommandError, match=r"broken\.toml is no TOML"):
-        read_settings(broken)
+        read_toml(broken)
 
 
 def test_environment_wins_over_the_kafka_table(monkeypatch: pytest.MonkeyPatch) -> None:

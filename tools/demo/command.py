@@ -75,9 +75,7 @@ def demo(  # noqa: PLR0913  (a command's options)
         raise typer.Exit(1)
 
 
-def _perform(
-    broker: "FoundBroker", device: "Device", seed: int, cameras: int, speed: float | None, svg: Path | None
-) -> "Result":
+def _perform(broker: "FoundBroker", device: "Device", seed: int, cameras: int, speed: float | None, svg: Path | None) -> "Result":
     """Render, publish and judge one seed."""
     from stream.kafka.topology import TopicNames
     from tools.demo.judge import judge, sightings

@@ -56,7 +56,6 @@ class _Reading:
 
     container: InputContainer
     stream: av.VideoStream
-    packets: int = 0
     damage: str | None = None
     origin: int | None = None
     """Timestamp of the first keyframe."""
@@ -78,7 +77,6 @@ class _Reading:
             for packet in self.container.demux(self.stream):
                 if not packet.size:
                     continue
-                self.packets += 1
                 if packet.is_corrupt:
                     self.damage = "a picture is incomplete"
                     return
@@ -200,8 +198,6 @@ def _missing(reading: _Reading, recording: Recording) -> str | None:
     """Say what the container promised and did not hold."""
     if reading.origin is None:
         return "there is no keyframe in it"
-    if reading.packets < reading.stream.frames:
-        return f"{reading.stream.frames - reading.packets} pictures are missing"
     file = Path(recording.url)
     if file.is_file():
         with file.open("rb") as opened:

@@ -144,7 +144,9 @@ def _spot(choices: Choices, room: Room, kind: str, *, on_sofa: bool) -> Spot:
 
 
 def _tells(room: Room, dog: Dog, bowl: Point) -> bool:
-    """Whether the picture tells what the dog does: a ball it plays with is inside, a bowl it leaves alone is in plain view."""
+    """Whether the picture tells what the dog does: with the ball inside, and bowl and table in plain view if left alone."""
+    if dog.action != "chew" and _across_table(room, dog):
+        return False
     if dog.action == "play":
         return _in_picture(room, _played_ball(room, dog)) and _bowl_in_view(room, dog, bowl)
     return dog.action == "eat" or _bowl_in_view(room, dog, bowl)
@@ -156,6 +158,16 @@ def _bowl_in_view(room: Room, dog: Dog, bowl: Point) -> bool:
     nose_x, rump_x = dog.ahead(1.4, length), dog.ahead(-0.8, length)
     beside = not min(nose_x, rump_x) < bowl[0] < max(nose_x, rump_x)
     return beside or not dog.y - 1.4 * length < bowl[1] < dog.y + 0.6 * length
+
+
+def _across_table(room: Room, dog: Dog) -> bool:
+    """Drawn over a table that it should be behind: nobody could say whether it sleeps on it, chews it or passes by."""
+    if room.table is None or dog.on_sofa:
+        return False
+    table, length = room.table, room.dog_length(dog.y, on_sofa=False)
+    nose_x, rump_x = dog.ahead(0.75, length), dog.ahead(-0.75, length)
+    level = table.y - table.height - 4 < dog.y < table.y + 8
+    return level and min(nose_x, rump_x) < table.x + table.width / 2 and max(nose_x, rump_x) > table.x - table.width / 2
 
 
 def _in_picture(room: Room, ball: Point) -> bool:

@@ -57,7 +57,7 @@ class Shown:
     def rgb(self, reformatter: VideoReformatter) -> NDArray[np.uint8]:
         """Convert to uint8 (H, W, 3) RGB, upright."""
         with blaming_the_record(Fault.CORRUPT, "colour conversion"):
-            pixels = np.asarray(reformatter.reformat(self.frame, format="rgb24").to_ndarray(), np.uint8)
+            pixels = np.asarray(reformatter.reformat(self.frame, format="rgb24", threads=1).to_ndarray(), np.uint8)
             turns, rest = divmod(self.frame.rotation, _QUARTER_TURN)
         return np.rot90(pixels, turns) if turns and not rest else pixels
 

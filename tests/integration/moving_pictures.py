@@ -1,5 +1,6 @@
 """Small videos made on the spot: a box that moves over a patterned wall, so that no two pictures are alike."""
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -75,6 +76,17 @@ def encoded(video: Video = Video()) -> bytes:
     """Encode a video."""
     with TemporaryDirectory() as folder:
         return write(Path(folder) / "video", video).read_bytes()
+
+
+def from_packet(payload: bytes, muxer: str, first: int, earlier: int = 0) -> bytes:
+    """The same video without its first packets, in the same container, with timestamps that many ticks earlier."""
+    out = io.BytesIO()
+    with av.open(io.BytesIO(payload), "r", format=muxer) as source, av.open(out, "w", format=muxer) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for part in list(source.demux(video=0))[first:-1]:
+            part.stream, part.pts, part.dts = stream, part.pts - earlier, part.dts - earlier
+            target.mux(part)
+    return out.getvalue()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pipeline.preprocess import fit
 from stream.clock import event_time
 from stream.decode import Decoded, DecodeLimits, DecodeRequest, decode
 from stream.errors import UnusableRecord
-from tests.integration.moving_pictures import MUXERS, T0_S, Video, encoded, packet, play, write
+from tests.integration.moving_pictures import MUXERS, T0_S, Video, encoded, from_packet, packet, play, write
 
 SIZE = 32
 REQUEST = DecodeRequest(size=SIZE, interval_s=0.01, limits=DecodeLimits())
@@ -29,17 +29,6 @@ def refusal(payload: bytes, content_type: str, request: DecodeRequest = REQUEST)
         everything(payload, content_type, request=request)
     assert caught.value.stage == "decode"
     return caught.value
-
-
-def from_packet(payload: bytes, muxer: str, first: int, earlier: int = 0) -> bytes:
-    """The same video without its first packets, in the same container, with timestamps that many ticks earlier."""
-    out = io.BytesIO()
-    with av.open(io.BytesIO(payload), "r", format=muxer) as source, av.open(out, "w", format=muxer) as target:
-        stream = target.add_stream_from_template(source.streams.video[0])
-        for part in list(source.demux(video=0))[first:-1]:
-            part.stream, part.pts, part.dts = stream, part.pts - earlier, part.dts - earlier
-            target.mux(part)
-    return out.getvalue()
 
 
 @pytest.mark.parametrize("content_type", MUXERS)

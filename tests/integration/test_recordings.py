@@ -1,6 +1,5 @@
 """Recordings: a video's segments and stills hold exactly its pictures, and a damaged video gives what can be read of it."""
 
-import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import islice
@@ -13,9 +12,7 @@ import pytest
 from pipeline.preprocess import fit
 from stream.clock import Admission, ClockRules, admit, event_time
 from stream.decode import DecodeLimits, DecodeRequest, Picture, decode
-from stream.timestamps import from_rfc3339
-from tests.integration.moving_pictures import T0_S, Video, packet, play, write
-from tools.errors import CommandError
+from tests.integration.moving_pictures import T0_S, Video, from_packet, packet, play, write
 from tools.recordings import (
     MAX_PAYLOAD_BYTES,
     AsSegments,
@@ -26,7 +23,6 @@ from tools.recordings import (
     Recording,
     find,
     merged,
-    parse_start,
     publications,
 )
 
@@ -160,6 +156,14 @@ def test_a_rotation_survives_the_cut(tmp_path: Path) -> None:
         assert np.array_equal(worker_pictures(published(file, form))[0].pixels, upright)
 
 
+def test_an_edit_list_hides_no_picture(tmp_path: Path) -> None:
+    """What an editor marked as not to be played was still recorded."""
+    file = tmp_path / "trimmed.mp4"
+    file.write_bytes(from_packet(write(tmp_path / "whole.mp4").read_bytes(), "mp4", 0, earlier=15360 // 3))
+    assert len(play(file)) < 30
+    assert len(worker_pictures(published(file, AsSegments()))) == 30
+
+
 def test_a_loop_goes_on_in_event_time(tmp_path: Path) -> None:
     """Each round begins where the one before ended; numbers go on; stills are sampled across the seam."""
     file = write(tmp_path / "video", Video(frames=36, gop=12))
@@ -253,51 +257,3 @@ def test_a_record_over_the_limit_is_refused_with_limit_and_remedy(tmp_path: Path
     assert str(MAX_PAYLOAD_BYTES) in problems[0]
     assert "shorter segments" in problems[0]
     assert len(published(noisy, AsSegments(1.0))) == 6
-
-
-def test_recorded_means_the_containers_creation_time_else_the_files(tmp_path: Path) -> None:
-    """The first picture's capture time is when it was recorded, as far as anybody wrote that down."""
-    dated = write(tmp_path / "dated.mp4", Video(metadata={"creation_time": "2026-03-04T05:06:07Z"}))
-    assert published(dated, AsSegments(), None)[0].captured_at_s == from_rfc3339("2026-03-04T05:06:07Z")
-    plain = write(tmp_path / "plain.ts", Video(muxer="mpegts"))
-    os.utime(plain, (T0_S, T0_S + 12.5))
-    assert published(plain, AsSegments(), None)[0].captured_at_s == T0_S + 12.5
-
-
-def test_cameras_are_named_after_their_files(tmp_path: Path) -> None:
-    """A stem is a camera; where stems repeat the folder tells them apart; CAMERA=VIDEO says it oneself."""
-    for name in ("a/day.mp4", "b/day.mp4", "b/yard.mkv", "b/notes.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    found = find([str(tmp_path / "a"), str(tmp_path / "b" / "*.m*"), f"gate={tmp_path}/b/yard.mkv"], Placement())
-    assert [one.camera for one in found] == ["a-day", "b-day", "gate", "yard"]
-    found = find(["rtsp://me:secret@10.0.0.7:554/stream1", "porch=rtsp://10.0.0.8/live?x=1"], Placement())
-    assert [(one.camera, one.live) for one in found] == [("porch", True), ("stream1", True)]
-    assert "secret" not in found[1].name
-    assert "secret" in found[1].url
-
-
-@pytest.mark.parametrize(
-    ("source", "says"), [("nowhere.mp4", "no such file"), ("*.nothing", "pattern"), ("", "no video in folder")]
-)
-def test_a_source_that_names_no_video_is_refused(tmp_path: Path, source: str, says: str) -> None:
-    """A wrong path is wrong use, said before anything is published."""
-    with pytest.raises(CommandError, match=says):
-        find([str(tmp_path / source)], Placement())
-
-
-def test_two_videos_for_one_camera_are_refused(tmp_path: Path) -> None:
-    """Their times would contradict each other."""
-    for name in ("a", "b"):
-        (tmp_path / f"{name}.mp4").touch()
-    with pytest.raises(CommandError, match="'den'"):
-        find([f"den={tmp_path}/a.mp4", f"den={tmp_path}/b.mp4"], Placement())
-
-
-@pytest.mark.parametrize("said", ["yesterday", "2026-01-01", "12:00"])
-def test_a_start_that_is_no_time_is_refused(said: str) -> None:
-    """Only the two words and RFC 3339 are taken."""
-    with pytest.raises(CommandError, match="--start-at"):
-        parse_start(said)
-    assert parse_start("2026-01-01T00:00:00Z") == T0_S
-    assert parse_start("recorded") is None

@@ -35,6 +35,9 @@ if TYPE_CHECKING:  # torch, PyAV and aiokafka stay out of --help
     from tools.scenes.planning import Scene
 
 
+SCREEN_WIDTH = 110
+
+
 def demo(  # noqa: PLR0913  (a command's options)
     *,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Draws rooms, scripts and look-alikes.")] = 1,
@@ -130,7 +133,8 @@ def _live(view: object) -> "Iterator[None]":
 def _console(svg: Path | None) -> "Console":
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, record=svg is not None, width=110 if svg is not None else None)
+    fixed = svg is not None or not err.is_terminal  # a pipe has no width, and a picture should not depend on the terminal
+    return Console(stderr=True, highlight=False, record=svg is not None, width=SCREEN_WIDTH if fixed else None)
 
 
 def _seeds(text: str) -> range:

@@ -74,7 +74,7 @@ def main() -> int:
     try:
         app(standalone_mode=True)
     except (CommandError, PipelineError, StreamError) as error:
-        err.print(f"[bold red]error:[/] {escape(str(error))}")
+        err.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         return 2
     except KeyboardInterrupt:
         err.print("interrupted")

@@ -27,7 +27,7 @@ from tools.screen import err
 if TYPE_CHECKING:  # torch and aiokafka stay out of --help
     from stream.kafka.connection import KafkaConnection
     from stream.kafka.consumer import SourceConfig
-    from stream.kafka.topology import TopicNames
+    from stream.kafka.topology import TopicNames, differences
     from tools.assembly import Device
 
 
@@ -52,11 +52,16 @@ def worker(  # noqa: PLR0913  (a command's options)
     Example: [bold]tools/run worker --bootstrap-servers kafka:9092 --model Salesforce/blip-vqa-base --questions pets.toml[/]
     """
     from stream.kafka.consumer import SourceConfig
-    from stream.kafka.topology import TopicNames
-    from tools.assembly import open_device
+    from stream.kafka.topology import TopicNames, differences
 
     connection = settings.kafka_connection(bootstrap_servers)
     names = TopicNames(frames_topic, alerts_topic, group)
+    wrong = asyncio.run(differences(connection, names))
+    if wrong:
+        msg = f"{'; '.join(map(str, wrong))}. `tools/run topics` creates missing ones; change the rest with the cluster's tools"
+        raise CommandError(msg)
+    from tools.assembly import open_device  # torch: only when there is something to work on
+
     err.print(f"loading {model}")
     with open_device(model, questions, cameras) as device:
         err.print(f"weights {device.engine.weights} are warm: joining group {group} at {connection.bootstrap_servers}")
@@ -67,12 +72,7 @@ def worker(  # noqa: PLR0913  (a command's options)
 async def _run(device: "Device", connection: "KafkaConnection", config: "SourceConfig", names: "TopicNames") -> None:
     from stream.kafka.sink import AtLeastOnceSink
     from stream.kafka.source import KafkaSource
-    from stream.kafka.topology import differences
 
-    wrong = await differences(connection, names)
-    if wrong:
-        msg = f"{'; '.join(map(str, wrong))}. `tools/run topics` creates missing ones; change the rest with the cluster's tools"
-        raise CommandError(msg)
     async with (
         KafkaSource(connection, config) as source,
         AtLeastOnceSink(connection, names, device.alert_context(names.group), source) as sink,

@@ -27,7 +27,7 @@ from tools.screen import err
 if TYPE_CHECKING:  # torch and aiokafka stay out of --help
     from stream.kafka.connection import KafkaConnection
     from stream.kafka.consumer import SourceConfig
-    from stream.kafka.topology import TopicNames, differences
+    from stream.kafka.topology import TopicNames
     from tools.assembly import Device
 
 

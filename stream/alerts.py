@@ -84,7 +84,7 @@ def binary(event: Event, context: AlertContext) -> AlertRecord:
     return AlertRecord(event.camera_id.encode(), value.encode(), [(name, text.encode()) for name, text in headers])
 
 
-def from_binary(value: bytes, headers: Iterable[tuple[str, bytes]]) -> dict[str, Any]:
+def from_binary(value: bytes, headers: Iterable[tuple[str, bytes | None]]) -> dict[str, Any]:
     """Read a record of the alerts topic as one JSON object; unknown attributes and fields are kept.
 
     Raises:
@@ -92,6 +92,8 @@ def from_binary(value: bytes, headers: Iterable[tuple[str, bytes]]) -> dict[str,
     """
     attributes: dict[str, Any] = {}
     for name, text in headers:
+        if text is None:
+            continue  # Kafka allows it; the attribute is as good as missing
         if name.startswith(_CE_PREFIX):
             attributes[name.removeprefix(_CE_PREFIX)] = text.decode()
         elif name == "content-type":

@@ -71,7 +71,7 @@ class ClockState:
     last_s: float
     """Capture time of the last accepted frame."""
     stream: str | None
-    """Stream uuid of the last accepted frame."""
+    """Stream uuid of the last picture in time: from then on the uuid is no new one, so one wrong time of it is not believed."""
     candidates: tuple[float, ...] = ()
     """Consecutive out-of-time captures that may become the clock (at most two are kept: the third is adopted)."""
     resets: int = 0
@@ -105,9 +105,9 @@ def admit(state: ClockState | None, captured_at_s: float, stream: str | None, ru
     if 0 < ahead_s <= rules.max_jump_s:
         if _cell(state, captured_at_s, rules) > _cell(state, state.last_s, rules):
             return replace(state, last_s=captured_at_s, stream=stream, candidates=()), Admission.ACCEPTED
-        return replace(state, candidates=()), Admission.SAMPLED_OUT
+        return replace(state, stream=stream, candidates=()), Admission.SAMPLED_OUT
     if -rules.max_gap_s <= ahead_s <= 0:
-        return replace(state, candidates=()), Admission.LATE
+        return replace(state, stream=stream, candidates=()), Admission.LATE
     candidates = _row(state, captured_at_s, rules)
     restarted = stream is not None and stream != state.stream
     if restarted or len(candidates) == ADOPT_AFTER:

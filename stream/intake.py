@@ -89,9 +89,11 @@ class Intake:
             letters.update(camera_letters)
         for record in current:
             place = ((record.topic, record.partition), record.offset)
-            partitions[place[0]].ledger.open(record.offset, len(frames.get(place, ())), held=place in letters)
+            sampled = frames.get(place, ())
+            camera = sampled[0].camera_id if sampled else None
+            partitions[place[0]].open(record.offset, camera, len(sampled), held=place in letters)
         for letter in poison:
-            partitions[letter.record.topic, letter.record.partition].ledger.open(letter.record.offset, 0, held=True)
+            partitions[letter.record.topic, letter.record.partition].open(letter.record.offset, None, 0, held=True)
         self._counts.used += len(current) - len(letters)
         rejected = [*letters.values(), *poison]
         self._counts.dead_lettered += len(rejected)

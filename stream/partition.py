@@ -4,6 +4,7 @@ Pure. Ingest moves the clocks ahead, emit applies the answers behind it; a reass
 older assignment can touch it.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 
 from stream import debounce
@@ -30,6 +31,7 @@ class Partition:
         self.ledger = Ledger(assigned.incarnation)
         self.clocks: dict[str, ClockState | None] = {camera: state.clock for camera, state in assigned.cameras.items()}
         self.arrivals_s: dict[str, float] = {}
+        self._in_flight: Counter[str] = Counter()
         self._cameras = dict(assigned.cameras)
         self._events: list[Event] = []
         self._dead_letters: list[DeadLetter] = []
@@ -38,11 +40,18 @@ class Partition:
         for camera in assigned.cameras:
             self._apply(camera, debounce.retain(self._cameras[camera], rules[camera]))
 
+    def open(self, offset: int, camera: str | None, frames: int, *, held: bool = False) -> None:
+        """Open a record with so many sampled frames of a camera in the ledger; `held` as there."""
+        self.ledger.open(offset, frames, held=held)
+        if camera is not None:
+            self._in_flight[camera] += frames
+
     def observe(self, observation: Observation, rules: DebounceRules) -> None:
         """Apply one frame's answers and close its position."""
         camera = observation.camera_id
         self._apply(camera, debounce.observe(self._cameras.get(camera), observation, rules))
         self.ledger.close(observation.position)
+        self._in_flight[camera] -= 1
 
     def reject(self, letter: DeadLetter) -> None:
         """Take a record that cannot be used; it leaves with the next tick."""
@@ -50,10 +59,13 @@ class Partition:
         self.ledger.settle(letter.record.offset)
 
     def lose_silent(self, proof: Proof, grace_s: float, rules: Mapping[str, DebounceRules]) -> None:
-        """Lose the cameras that sent nothing for `lost_after_s` while the partition was proven live and nothing is in flight."""
-        if self.ledger.open_records:
-            return
+        """Lose the cameras that sent nothing for `lost_after_s` while the partition was proven live, and have nothing in flight.
+
+        What others have in flight does not matter: on a busy partition that would keep a dead camera for ever.
+        """
         for camera in sorted(self._cameras):
+            if self._in_flight[camera]:
+                continue
             state = self._cameras[camera]
             arrived_at_s = max(state.arrived_at_s, self.arrivals_s.get(camera, state.arrived_at_s))
             silence = debounce.Silence(arrived_at_s, proof.asked_at_s, proof.live_since_s, grace_s)

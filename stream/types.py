@@ -184,7 +184,8 @@ class BehaviorEvent:
     share: float | None
     """That frame's share; None as `score`."""
     threshold: float | None
-    """The threshold that the score met: start_above of a start, stop_below of a stop; else None."""
+    """The rule's threshold: start_above of a start, stop_below of a stop; else None. The deciding score may lie between the two
+    thresholds, where the last known answer holds."""
     evidence: Evidence
     """The first frame of the episode's yes run."""
     traceparent: str | None

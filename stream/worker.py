@@ -121,7 +121,7 @@ class Worker:
                 emit = tasks.create_task(self._emit(done))
                 emit.add_done_callback(lambda _: watchdog.cancel())
         except* (DeviceLost, StreamError) as failures:
-            raise _first(failures) from failures
+            raise first_of(failures) from failures
 
     def stop(self) -> None:
         """Poll no more, drain what was taken in, deliver it, and return from `run`. Ends no episode."""
@@ -270,10 +270,10 @@ class Worker:
         raise StreamError(msg)
 
 
-def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     """The first failure of a group of groups."""
     first = failures.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 async def _put(asked: asyncio.Queue[_Asked], batch: Batch | None) -> None:

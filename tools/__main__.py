@@ -1,15 +1,17 @@
 """`tools/run COMMAND` or `python -m tools COMMAND`: the command table, and the edge where errors become sentences."""
 
 import logging
+import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
 
-from pipeline.errors import PipelineError
+from pipeline.errors import DeviceLost, PipelineError
 from stream.errors import StreamError
 from tools import settings
 from tools.alerts import alerts
@@ -75,6 +77,9 @@ def main() -> int:
         app(standalone_mode=True)
     except (CommandError, PipelineError, StreamError) as error:
         err.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        if isinstance(error, DeviceLost) or threading.active_count() > 1:
+            sys.stdout.flush()
+            os._exit(2)  # the interpreter would wait for a thread that hangs in the device, and no supervisor would restart us
         return 2
     except KeyboardInterrupt:
         err.print("interrupted")

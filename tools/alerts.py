@@ -85,13 +85,21 @@ async def subscribe(
                 for messages in (await consumer.getmany(timeout_ms=200)).values():
                     for message in messages:
                         try:
-                            event = from_binary(message.value or b"", message.headers)
+                            event = _ours(from_binary(message.value or b"", message.headers))
                         except ValueError as error:
                             err.print(f"offset {message.offset} of {topic}[{message.partition}] is passed: {error}", markup=False)
                             continue
                         yield event
         finally:
             await consumer.stop()
+
+
+def _ours(event: dict[str, Any]) -> dict[str, Any]:
+    """Refuse somebody else's event."""
+    if not str(event["type"]).startswith("pawsight.") or not isinstance(event["data"], dict):
+        msg = f"type {event['type']!r} is none of Pawsight's"
+        raise ValueError(msg)
+    return event
 
 
 async def _print_events(events: AsyncGenerator[dict[str, Any], None], lines: TextIO | None) -> None:

@@ -81,8 +81,10 @@ def open_device(model: str, questions: Path, cameras: Path | None) -> Iterator[D
     registry = load_cameras(cameras, asked)
     engine = CpuEngine(load(model), asked.questions)
     engine.warm()
-    with (
-        ThreadPoolExecutor(1, thread_name_prefix="device") as device,
-        ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as decoders,
-    ):
+    device = ThreadPoolExecutor(1, thread_name_prefix="device")
+    decoders = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
+    try:
         yield Device(engine, asked, registry, device, decoders)
+    finally:  # never wait: after a failure a thread may hang in the device for ever
+        device.shutdown(wait=False, cancel_futures=True)
+        decoders.shutdown(wait=False, cancel_futures=True)

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from tools.errors import CommandError
+
 err = Console(stderr=True, highlight=False)
 """Progress, notices and errors: never mixed into what a pipe reads."""
 
@@ -25,14 +27,20 @@ def progress_bar() -> Progress:
 
 
 def write_json(target: str, value: Any) -> None:
-    """Write `value` as one JSON document to the file `target`, or to standard output for `-`."""
+    """Write `value` as one JSON document to the file `target`, or to standard output for `-`.
+
+    Raises:
+        CommandError: the file cannot be written.
+    """
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     if target == "-":
         sys.stdout.write(text)
         return
-    path = Path(target)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    try:
+        Path(target).write_text(text, encoding="utf-8")
+    except OSError as error:
+        msg = f"--json {target}: {error.strerror}"
+        raise CommandError(msg) from error
 
 
 def event_line(event: Mapping[str, Any]) -> Text:

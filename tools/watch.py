@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 import typer
 from rich.markup import escape
 
+from tools.errors import CommandError
 from tools.options import (
     DEFAULT_GROUP,
     DEMO_CHECKPOINT,
@@ -145,5 +146,10 @@ def _opened(target: str) -> Iterator[TextIO]:
     if target == "-":
         yield sys.stdout
         return
-    with Path(target).open("w", encoding="utf-8") as file:
+    try:
+        file = Path(target).open("w", encoding="utf-8")  # noqa: SIM115  (only opening may fail for the user's reason)
+    except OSError as error:
+        msg = f"--json {target}: {error.strerror}"
+        raise CommandError(msg) from error
+    with file:
         yield file

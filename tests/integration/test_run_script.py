@@ -72,5 +72,5 @@ def test_a_second_call_installs_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
         [checkout / "tools" / "run", "watch", "a b.mp4"], env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "ran -m tools watch a b.mp4\n"
+    assert done.stdout == "ran -P -m tools watch a b.mp4\n"
     assert os.fspath(python.parent) not in done.stderr

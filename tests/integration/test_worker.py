@@ -141,6 +141,19 @@ async def test_a_camera_with_frames_in_flight_is_not_silent() -> None:
     assert stage.sink.kinds == ["seen", "started", "ended", "lost", "seen", "started"]
 
 
+async def test_a_dead_camera_is_lost_beside_a_busy_one() -> None:
+    """What another camera of the partition has in flight does not keep a silent one alive."""
+    busy = tuple(record(n, 50 + n / 2, BLACK, camera="attic") for n in range(4, 6))
+    proof = Proof(TOPIC, 0, 1, asked_at_s=T0_S + 53.0, live_since_s=T0_S)
+    idle = [Poll()] * 4
+    stage = world(Poll(records=scene([WHITE] * 4)), *idle, Poll(records=busy), Poll(proofs=(proof,)), bounded=False)
+    worker = stage.worker()
+    asyncio.get_running_loop().call_later(10.0, worker.stop)
+    await worker.run()
+    told = [(event.camera_id, event.kind.value) for event in stage.sink.events]
+    assert told == [("den", "seen"), ("den", "started"), ("den", "ended"), ("den", "lost"), ("attic", "seen")]
+
+
 async def test_a_disabled_camera_is_not_asked() -> None:
     """Its records are used up without decoding, so they never come again."""
     registry = CameraRegistry.parse({"camera": [{"id": "den", "enabled": False}]})

@@ -51,6 +51,12 @@ def test_at_is_late_one_second_after_the_rule_could_hold() -> None:
     assert (in_time.late, late.late) == (0, 1)
 
 
+def test_a_start_over_a_second_off_does_not_hold() -> None:
+    """Found is not enough: started_at must lie within 1 s of the truth."""
+    verdict = judge(TRUTH, [seen(8.5, 18.0), seen(30.9, 38.0)], START_AFTER)
+    assert (verdict.found, verdict.off_start, verdict.holds) == (2, 1, False)
+
+
 def test_alerts_are_joined_by_episode() -> None:
     """The start gives start and at, the end the stop; times count from the recording's start."""
     alerts = [

@@ -1,6 +1,7 @@
 """The house: the packages are ours, the top level is the card's, nothing names this machine."""
 
 import importlib
+import re
 import subprocess
 from pathlib import Path
 
@@ -34,3 +35,13 @@ def test_no_file_is_longer_than_its_one_idea() -> None:
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 300
     }
     assert long == {}
+
+
+@pytest.mark.parametrize("document", ["README.md", "artifacts/README.md"])
+def test_documents_are_finished_and_their_links_lead_somewhere(document: str) -> None:
+    """No placeholder is left, and what is linked inside the repository is there."""
+    path = ROOT / document
+    text = path.read_text(encoding="utf-8")
+    assert re.findall(r"@[A-Z]+@", text) == []
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    assert [link for link in links if link and not (path.parent / link).exists()] == []

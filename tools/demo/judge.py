@@ -10,6 +10,9 @@ from tools.scenes.script import Episode
 LATE_AFTER_S = 1.0
 """An event is late if its `at` lies later than the truth's start + start_after_s + this."""
 
+START_WITHIN_S = 1.0
+"""How far `started_at` may lie from the truth."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
@@ -59,9 +62,17 @@ class Verdict:
         return sum(judged.late for judged in self.episodes)
 
     @property
+    def off_start(self) -> int:
+        """Episodes whose sighting says that they began more than `START_WITHIN_S` from the truth."""
+        return sum(
+            judged.sighting is not None and abs(judged.sighting.start_s - judged.episode.start_s) > START_WITHIN_S
+            for judged in self.episodes
+        )
+
+    @property
     def holds(self) -> bool:
-        """Everything found, nothing invented, nothing late."""
-        return not (self.missed or self.invented or self.late)
+        """Everything found where it was, nothing invented, nothing late."""
+        return not (self.missed or self.invented or self.late or self.off_start)
 
 
 def sightings(events: Iterable[Mapping[str, Any]], recorded_at_s: Mapping[str, float]) -> list[Sighting]:

@@ -25,7 +25,7 @@ class Result:
 
 
 def holds(results: Sequence[Result]) -> bool:
-    """One seed: all found, none invented, none late. Several: within the shares."""
+    """One seed: all found where they were, none invented, none late. Several: within the shares."""
     if len(results) == 1:
         return results[0].verdict.holds
     totals = total(results)
@@ -41,6 +41,7 @@ def total(results: Sequence[Result]) -> dict[str, int]:
         "missed": sum(verdict.missed for verdict in verdicts),
         "invented": sum(len(verdict.invented) for verdict in verdicts),
         "late": sum(verdict.late for verdict in verdicts),
+        "off_start": sum(verdict.off_start for verdict in verdicts),
     }
 
 
@@ -65,6 +66,7 @@ def _one(result: Result) -> dict[str, Any]:
             for extra in verdict.invented
         ],
         "late": verdict.late,
+        "off_start": verdict.off_start,
         "frames": result.counts.as_dict(),
         "wall_s": round(result.wall_s, 1),
     }

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import PipelineError
 from stream.cameras import CameraRegistry
 from stream.counts import Counts
+from stream.errors import StreamError
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.consumer import SourceConfig
 from stream.kafka.sink import AtLeastOnceSink
 from stream.kafka.source import KafkaSource
 from stream.kafka.topology import TopicNames, create_topics
+from stream.worker import first_of
 from tools.alerts import subscribe
 from tools.assembly import Device
 from tools.demo.view import LiveView
@@ -55,6 +58,12 @@ class Stage:
             CommandError: some camera's stream was not told over in time.
             PipelineError, StreamError: whatever ended the worker or the publisher.
         """
+        try:
+            return await self._perform(videos, view)
+        except* (CommandError, PipelineError, StreamError) as failures:
+            raise first_of(failures) from failures
+
+    async def _perform(self, videos: Sequence[Path], view: LiveView) -> Performance:
         await create_topics(self.connection, self.names, partitions=PARTITIONS)
         recordings = find([str(video) for video in videos], Placement())
         source = KafkaSource(self.connection, SourceConfig(self.names.frames, self.names.group))

@@ -134,7 +134,7 @@ class _Sampler:
         self._form = form
         self._name = name
         self._on_problem = on_problem
-        self._rules = ClockRules(sample_fps=form.sample_fps)
+        self._rules = ClockRules(form.sample_fps, max_gap_s=max(ClockRules().max_gap_s, 1 / form.sample_fps))
         self._clock: ClockState | None = None
         self._reformatter = VideoReformatter()
 

@@ -51,9 +51,11 @@ class Batcher:
             return None
         return Batch(frames, next(bucket for bucket in self._buckets if bucket >= len(frames)))
 
-    def forget(self, topic: str, partition: int) -> None:
-        """Drop the waiting frames of a partition that is no longer ours."""
+    def forget(self, topic: str, partition: int) -> int:
+        """Drop the waiting frames of a partition that is no longer ours; say how many there were."""
         lost = (topic, partition)
+        waiting = len(self._frames)
         self._frames = [frame for frame in self._frames if (frame.position.topic, frame.position.partition) != lost]
         if not self._frames:
             self._due_s = None
+        return waiting - len(self._frames)

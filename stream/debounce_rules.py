@@ -68,6 +68,8 @@ class DebounceRules:
     """Answers further apart than this belong to different runs."""
     lost_after_s: float = 30.0
     """A camera without a frame for longer than this is lost."""
+    forget_after_s: float = 14 * 86_400.0
+    """A lost camera that sent nothing for so long is forgotten; longer than the frames topic's retention: none returns."""
 
     def __post_init__(self) -> None:
         """Refuse a loss that comes before a gap.
@@ -79,9 +81,19 @@ class DebounceRules:
         if not 0 <= self.max_gap_s <= self.lost_after_s < float("inf"):
             msg = f"lost_after_s is {self.lost_after_s} and max_gap_s is {self.max_gap_s}: need 0 <= max_gap_s <= lost_after_s"
             raise ValueError(msg)
+        if not self.lost_after_s < self.forget_after_s < float("inf"):
+            msg = f"forget_after_s is {self.forget_after_s}: give seconds, more than lost_after_s = {self.lost_after_s}"
+            raise ValueError(msg)
 
     @classmethod
-    def of(cls, rules: Iterable[DebounceRule], *, max_gap_s: float = 5.0, lost_after_s: float = 30.0) -> "DebounceRules":
+    def of(
+        cls,
+        rules: Iterable[DebounceRule],
+        *,
+        max_gap_s: float = 5.0,
+        lost_after_s: float = 30.0,
+        forget_after_s: float = 14 * 86_400.0,
+    ) -> "DebounceRules":
         """Key the rules by behaviour.
 
         Raises:
@@ -93,4 +105,4 @@ class DebounceRules:
                 msg = f"behavior {rule.behavior!r} has two rules: give each question its own behavior name"
                 raise ValueError(msg)
             by_behavior[rule.behavior] = rule
-        return cls(by_behavior, max_gap_s, lost_after_s)
+        return cls(by_behavior, max_gap_s, lost_after_s, forget_after_s)

@@ -1,140 +1,212 @@
 """From records to frames: reads, decodes and samples one poll's records, camera by camera, and opens them in the ledgers.
 
 Cameras are decoded side by side, a camera's records one after the other: its clock decides picture by picture what is sampled.
+A record that was done before is passed by; one that may have killed a worker is tried elsewhere first.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from stream import wire
+from stream.access_units import AccessUnits, DecoderLimits
 from stream.cameras import CameraRegistry
-from stream.clock import Admission, ClockRules, ClockState, admit
+from stream.clock import ClockRules
 from stream.counts import Counts
-from stream.decode import Decoded
+from stream.decode import DecodeLimits, DecodeRequest, decode
+from stream.decode_threads import DecodeThreads, Threads
 from stream.errors import UnusableRecord
-from stream.partition import Partition
-from stream.ports import Poll
+from stream.partition import Partition, PartitionKey, Standing, Step
+from stream.ports import Poll, Proof
+from stream.sampling import Sampler
+from stream.state_records import Cursor, Place, mark_of
 from stream.types import DeadLetter, Frame, FramePacket, Record
 
-PartitionKey: TypeAlias = tuple[str, int]
-Admit: TypeAlias = Callable[[float], bool]
+TOO_MANY_CAMERAS = "too_many_cameras"
+"""Reason of dead letters of cameras beyond a partition's bound."""
 
 
-class Decode(Protocol):
-    """Decodes one packet off the event loop (`stream.decode.decode` in a thread)."""
+class Trial(Protocol):
+    """Where records are tried that may have killed a worker."""
 
-    def __call__(self, packet: FramePacket, interval_s: float, admit: Admit) -> Awaitable[Decoded]:
-        """Decode; `admit` is called once per picture in presentation order with its capture time, from another thread."""
+    async def attempt(self, packet: FramePacket, request: DecodeRequest) -> None:
+        """Decode a packet where it can do no harm.
+
+        Raises:
+            UnusableRecord: it killed its decoder, or took too long.
+        """
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class IntakeConfig:
+    """What is sampled, and what is refused."""
+
+    clock: ClockRules
+    """For cameras without settings of their own."""
+    cameras: CameraRegistry
+    image_size: int
+    """Side of the model's square input, pixels."""
+    lost_after_s: float
+    """Silence after which a decoder is emptied: its camera is about to be lost."""
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
+    decoders: DecoderLimits = field(default_factory=DecoderLimits)
+    max_cameras: int = 10_000
+    """Of one partition: what its memory, its state and its transactions are bounded by. Records of more are dead-lettered."""
+    decode_timeout_s: float = 300.0
+    """A decoder that takes longer stands still."""
+
+
+_Place: TypeAlias = tuple[PartitionKey, int]
+
+
 @dataclass(slots=True)
-class _Sampler:
-    """Runs a camera's clock over one record's pictures, aside: a record that turns out bad leaves no trace."""
+class _Taken:
+    """What came of one poll."""
 
-    state: ClockState | None
-    stream: str | None
-    rules: ClockRules
-    outcomes: list[Admission] = field(default_factory=list)
-    accepted: list[ClockState] = field(default_factory=list)
-
-    def admit(self, captured_at_s: float) -> bool:
-        self.state, admission = admit(self.state, captured_at_s, self.stream, self.rules)
-        self.outcomes.append(admission)
-        if admission is not Admission.ACCEPTED:
-            return False
-        assert self.state is not None
-        self.accepted.append(self.state)
-        return True
+    frames: dict[_Place, list[Frame]] = field(default_factory=dict)
+    """By the record that brought them out."""
+    letters: list[DeadLetter] = field(default_factory=list)
 
 
 class Intake:
     """Turns polled records into frames for the batcher and dead letters for the next tick."""
 
-    def __init__(self, decode: Decode, registry: CameraRegistry, clock: ClockRules, counts: Counts) -> None:
-        """Join the decoder with the cameras' sampling; `clock` holds for cameras without settings of their own."""
-        self._decode = decode
-        self._registry = registry
-        self._clock = clock
+    def __init__(self, threads: Threads, trial: Trial, config: IntakeConfig, counts: Counts) -> None:
+        """Join the decoder threads with the cameras' sampling."""
+        self._threads = DecodeThreads(threads, config.decode_timeout_s)
+        self._trial = trial
+        self._config = config
         self._counts = counts
+        self._units = AccessUnits(
+            self._threads, config.clock, config.cameras, config.image_size, config.limits, config.decoders, counts
+        )
 
     async def take(self, poll: Poll, partitions: Mapping[PartitionKey, Partition]) -> tuple[list[Frame], list[DeadLetter]]:
-        """Decode one poll's records; every one of them is open in its ledger afterwards.
+        """Decode one poll's records; every one of them is open in its ledger afterwards, or done.
 
         Returns:
-            The sampled frames in the order of the records, and the records that cannot be used.
+            The sampled frames in the order of the records that brought them out, and the records that cannot be used.
         """
-        by_camera: dict[tuple[PartitionKey, str], list[FramePacket]] = {}
-        poison = [letter for letter in poll.poison if self._receive(letter.record, partitions)]
-        current = [record for record in poll.records if self._receive(record, partitions)]
-        letters: dict[tuple[PartitionKey, int], DeadLetter] = {}
-        for record in current:
-            partition = partitions[record.topic, record.partition]
-            try:
-                packet = wire.read(record)
-            except UnusableRecord as error:
-                letters[(record.topic, record.partition), record.offset] = _letter(record, error)
+        taken = _Taken()
+        by_camera: dict[tuple[PartitionKey, str], list[tuple[Record, FramePacket]]] = {}
+        for record in poll.records:
+            partition = self._receive(record, partitions)
+            if partition is None:
                 continue
-            partition.arrivals_s[packet.camera_id] = record.arrived_at_s
-            by_camera.setdefault(((record.topic, record.partition), packet.camera_id), []).append(packet)
-        originals = {((record.topic, record.partition), record.offset): record for record in current}
-        decoded = await asyncio.gather(
-            *(self._take_camera(partitions[key], key, packets, originals) for (key, _), packets in by_camera.items())
-        )
-        frames: dict[tuple[PartitionKey, int], tuple[Frame, ...]] = {}
-        for camera_frames, camera_letters in decoded:
-            frames.update(camera_frames)
-            letters.update(camera_letters)
-        for record in current:
-            place = ((record.topic, record.partition), record.offset)
-            sampled = frames.get(place, ())
-            camera = sampled[0].camera_id if sampled else None
-            partitions[place[0]].open(record.offset, camera, len(sampled), held=place in letters)
-        for letter in poison:
-            partitions[letter.record.topic, letter.record.partition].open(letter.record.offset, None, 0, held=True)
-        self._counts.used += len(current) - len(letters)
-        rejected = [*letters.values(), *poison]
-        self._counts.dead_lettered += len(rejected)
-        return [frame for place in originals for frame in frames.get(place, ())], rejected
+            try:
+                packet = self._read(partition, record)
+            except UnusableRecord as error:
+                self._reject(partition, _letter(record, error), taken)
+                continue
+            by_camera.setdefault((partition.key, packet.camera_id), []).append((record, packet))
+        units = [packet for pairs in by_camera.values() for _, packet in pairs if _is_unit(packet)]
+        drained = await self._units.make_room(units, partitions)
+        await asyncio.gather(*(self._take_camera(partitions[key], pairs, taken) for (key, _), pairs in by_camera.items()))
+        for letter in poll.poison:
+            partition = self._receive(letter.record, partitions)
+            if partition is not None:
+                self._reject(partition, letter, taken)
+        taken.letters.sort(key=lambda letter: letter.record.offset)
+        order = [((record.topic, record.partition), record.offset) for record in poll.records]
+        return drained + [frame for place in order for frame in taken.frames.get(place, ())], taken.letters
 
-    def _receive(self, record: Record, partitions: Mapping[PartitionKey, Partition]) -> bool:
-        """Count a record and tell whether its partition is still ours under the assignment that read it."""
+    async def close_silent(self, proof: Proof, partition: Partition) -> list[Frame]:
+        """Empty the decoders of cameras that are about to be lost; what comes out is to be asked before."""
+        return await self._units.close_silent(proof, partition, self._config.lost_after_s)
+
+    async def close_all(self, partitions: Mapping[PartitionKey, Partition]) -> list[Frame]:
+        """Empty every decoder: the source has ended."""
+        return await self._units.close_all(partitions)
+
+    def forget(self, key: PartitionKey) -> None:
+        """Drop what lies in the decoders of a partition that is no longer ours."""
+        self._units.forget(key)
+
+    def _receive(self, record: Record, partitions: Mapping[PartitionKey, Partition]) -> Partition | None:
+        """Count a record and open it, if its partition is still ours under the assignment that read it."""
         self._counts.received += 1
         partition = partitions.get((record.topic, record.partition))
-        if partition is not None and partition.incarnation == record.incarnation:
-            return True
-        self._counts.stale += 1
-        return False
+        if partition is None or partition.incarnation != record.incarnation:
+            self._counts.stale += 1
+            return None
+        partition.ledger.open(mark_of(record.offset, record.timestamp_ms, record.key, record.value))
+        return partition
 
-    async def _take_camera(
-        self,
-        partition: Partition,
-        key: PartitionKey,
-        packets: Sequence[FramePacket],
-        originals: Mapping[tuple[PartitionKey, int], Record],
-    ) -> tuple[dict[tuple[PartitionKey, int], tuple[Frame, ...]], dict[tuple[PartitionKey, int], DeadLetter]]:
-        frames: dict[tuple[PartitionKey, int], tuple[Frame, ...]] = {}
-        letters: dict[tuple[PartitionKey, int], DeadLetter] = {}
-        for packet in packets:
-            place = (key, packet.position.offset)
+    def _read(self, partition: Partition, record: Record) -> FramePacket:
+        packet = wire.read(record)
+        camera, limit = packet.camera_id, self._config.max_cameras
+        if not partition.has_room_for(camera, limit):
+            msg = f"{partition.topic}[{partition.number}] has {limit} cameras already, {camera!r} is one more: add partitions"
+            raise UnusableRecord(stage="wire", reason=TOO_MANY_CAMERAS, message=msg)
+        partition.clocks.setdefault(camera, None)
+        standing = partition.standing(camera, record.offset, is_unit=_is_unit(packet))
+        if standing is not Standing.DONE:
+            # what is fed again at every restore must not make a dead camera look alive
+            is_again = standing is Standing.FED and record.offset < partition.restored.read_below
+            published_at_s = min(record.arrived_at_s, record.timestamp_ms / 1000)
+            partition.arrivals_s[camera] = published_at_s if is_again else record.arrived_at_s
+        return packet
+
+    def _reject(self, partition: Partition, letter: DeadLetter, taken: _Taken) -> None:
+        """Have a record dead-lettered, unless it was before."""
+        if partition.standing(None, letter.record.offset) is Standing.DONE:
+            self._pass_by(partition, letter.record.offset)
+        else:
+            self._counts.dead_lettered += 1
+            partition.reject(letter)  # at once: no tick may say that its camera is past it, and not hold the letter
+            taken.letters.append(letter)
+
+    def _pass_by(self, partition: Partition, offset: int) -> None:
+        self._counts.repeated += 1
+        partition.ledger.settle(offset)
+
+    async def _take_camera(self, partition: Partition, pairs: Sequence[tuple[Record, FramePacket]], taken: _Taken) -> None:
+        for record, packet in pairs:
+            frames = taken.frames.setdefault((partition.key, record.offset), [])
             try:
-                frames[place] = await self._take_packet(partition, packet)
+                await self._take_packet(partition, packet, frames)
             except UnusableRecord as error:
-                letters[place] = _letter(originals[place], error)
-        return frames, letters
+                frames += await self._units.close(partition, packet.camera_id)
+                self._reject(partition, _letter(record, error), taken)
 
-    async def _take_packet(self, partition: Partition, packet: FramePacket) -> tuple[Frame, ...]:
-        camera = packet.camera_id
-        if not self._registry.enabled(camera):
-            return ()
-        rules = self._registry.clock_for(camera, self._clock)
-        sampler = _Sampler(partition.clocks.get(camera), packet.stream, rules)
-        decoded = await self._decode(packet, 1 / rules.sample_fps, sampler.admit)
+    async def _take_packet(self, partition: Partition, packet: FramePacket, frames: list[Frame]) -> None:
+        camera, offset = packet.camera_id, packet.position.offset
+        is_unit = _is_unit(packet)
+        standing = partition.standing(camera, offset, is_unit=is_unit)
+        again = standing is Standing.FED and offset in partition.restored.dead_lettered
+        if again or not is_unit:  # a decoder that broke at this record breaks again; a still belongs to none
+            frames += await self._units.close(partition, camera)
+        if again or standing is Standing.DONE:
+            self._pass_by(partition, offset)
+        elif not self._config.cameras.enabled(camera):
+            self._counts.used += 1
+            partition.ledger.settle(offset)
+        else:
+            if partition.restored.suspect and offset < partition.restored.read_below:
+                await self._trial.attempt(packet, self._request(camera))
+            if is_unit:
+                frames += await self._units.take(partition, packet)
+            else:
+                frames += await self._decode(partition, packet)
+
+    async def _decode(self, partition: Partition, packet: FramePacket) -> list[Frame]:
+        """Decode a still or a segment, whose pictures all belong to the record."""
+        camera, offset = packet.camera_id, packet.position.offset
+        sampler = Sampler(partition.clocks.get(camera), packet.stream, self._clock(camera))
+        known = partition.restored.cameras.get(camera)
+        if known is not None and known.cursor.offset == offset and known.cursor.index:
+            sampler.done_to_s = known.state.clock.last_s
+        request = self._request(camera)
+        decoded = await self._threads.run(packet, lambda: decode(packet, request, sampler.admit))
         partition.clocks[camera] = sampler.state
-        self._count(sampler.outcomes, decoded)
-        return tuple(
+        self._counts.used += 1
+        self._counts.decoded += decoded.decoded
+        self._counts.skipped += decoded.skipped
+        self._counts.decode_only += sampler.repeated
+        self._counts.sampled(sampler.outcomes)
+        frames = [
             Frame(
                 position=packet.position.at(picture.index),
                 camera_id=camera,
@@ -145,14 +217,21 @@ class Intake:
                 arrived_at_s=packet.arrived_at_s,
             )
             for picture, clock in zip(decoded.pictures, sampler.accepted, strict=True)
-        )
+        ]
+        steps = [Step(Place(Cursor(offset, each.position.index + 1), each.clock), each.position) for each in frames]
+        assert sampler.state is not None, packet.position
+        partition.enqueue(camera, [*steps, Step(Place(Cursor(offset + 1), sampler.state), settles=(offset,))])
+        return frames
 
-    def _count(self, outcomes: Sequence[Admission], decoded: Decoded) -> None:
-        self._counts.decoded += decoded.decoded
-        self._counts.skipped += decoded.skipped
-        self._counts.sampled_out += outcomes.count(Admission.SAMPLED_OUT)
-        self._counts.late += outcomes.count(Admission.LATE)
-        self._counts.clock += outcomes.count(Admission.CLOCK)
+    def _clock(self, camera: str) -> ClockRules:
+        return self._config.cameras.clock_for(camera, self._config.clock)
+
+    def _request(self, camera: str) -> DecodeRequest:
+        return DecodeRequest(self._config.image_size, 1 / self._clock(camera).sample_fps, self._config.limits)
+
+
+def _is_unit(packet: FramePacket) -> bool:
+    return packet.content_type in wire.ACCESS_UNIT_TYPES
 
 
 def _letter(record: Record, error: UnusableRecord) -> DeadLetter:

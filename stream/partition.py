@@ -1,18 +1,47 @@
 """One assigned partition: what is in flight of it, where its cameras stand, and what it has to deliver.
 
 Pure. Ingest moves the clocks ahead, emit applies the answers behind it; a reassignment makes a new object, so nothing of an
-older assignment can touch it.
+older assignment can touch it. Each camera has a line of steps in its order of presentation: where the camera stands moves only at
+the head of it, so that what a tick says of a camera is exactly what was done.
 """
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import TypeAlias
 
 from stream import debounce
 from stream.clock import ClockState
 from stream.debounce import CameraState, DebounceRules
 from stream.ledger import Ledger
 from stream.ports import Assigned, Proof, Tick
-from stream.types import DeadLetter, Event, Observation
+from stream.state_records import CameraRecord, DecoderPlace, Place, RecordMark
+from stream.types import DeadLetter, Event, Observation, Position
+
+PartitionKey: TypeAlias = tuple[str, int]
+"""Topic and partition."""
+
+
+class Standing(Enum):
+    """What a record is to a partition that was taken up again."""
+
+    NEW = auto()
+    FED = auto()
+    """An access unit that the decoder needs; what comes out of it may be done already."""
+    DONE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One picture in its camera's line, or what else moves the camera on."""
+
+    place: Place
+    """Where the camera stands when this is done."""
+    asked: Position | None = None
+    """The picture whose answer it waits for; None: done as soon as all before it are."""
+    settles: tuple[int, ...] = ()
+    """Offsets whose records are done with it."""
 
 
 class Partition:
@@ -22,40 +51,76 @@ class Partition:
         """Take up the partition where it was last delivered.
 
         Args:
-            assigned: the partition, its incarnation and its cameras' states.
+            assigned: the partition, its incarnation and its cameras.
             rules: debounce rules by camera id, for the cameras of `assigned`.
         """
         self.topic = assigned.topic
         self.number = assigned.partition
         self.incarnation = assigned.incarnation
-        self.ledger = Ledger(assigned.incarnation)
-        self.clocks: dict[str, ClockState | None] = {camera: state.clock for camera, state in assigned.cameras.items()}
+        self.restored = assigned
+        self.ledger = Ledger()
+        self.clocks: dict[str, ClockState | None] = {camera: each.state.clock for camera, each in assigned.cameras.items()}
         self.arrivals_s: dict[str, float] = {}
-        self._in_flight: Counter[str] = Counter()
+        self._to_feed = {camera: each.decoder for camera, each in assigned.cameras.items() if each.decoder is not None}
+        self._lines: dict[str, deque[Step]] = {}
         self._cameras = dict(assigned.cameras)
         self._events: list[Event] = []
         self._dead_letters: list[DeadLetter] = []
+        self._dead_lettered = set(assigned.dead_lettered)
         self._dirty: set[str] = set()
-        self._delivered_offset: int | None = None
-        for camera in assigned.cameras:
-            self._apply(camera, debounce.retain(self._cameras[camera], rules[camera]))
+        self._forgotten: set[str] = set()
+        self._delivered_offset = assigned.resume_offset
+        for camera, each in assigned.cameras.items():
+            state, events = debounce.retain(each.state, rules[camera])
+            if state is not each.state:
+                self._stand(camera, replace(each, state=state))
+            self._events.extend(events)
 
-    def open(self, offset: int, camera: str | None, frames: int, *, held: bool = False) -> None:
-        """Open a record with so many sampled frames of a camera in the ledger; `held` as there."""
-        self.ledger.open(offset, frames, held=held)
-        if camera is not None:
-            self._in_flight[camera] += frames
+    def standing(self, camera: str | None, offset: int, *, is_unit: bool = False) -> Standing:
+        """Tell what a record is.
+
+        Args:
+            camera: whose it is; None: it names none.
+            offset: of the record.
+            is_unit: it is an access unit.
+        """
+        restored = self.restored
+        known = None if camera is None else restored.cameras.get(camera)
+        if is_unit and known is not None and known.decoder is not None and offset >= known.decoder.keyframe_offset:
+            return Standing.FED
+        done_below = restored.resume_offset or 0
+        if known is not None:
+            done_below = max(done_below, known.cursor.offset)
+        return Standing.DONE if offset < done_below or offset in restored.dead_lettered else Standing.NEW
+
+    def take_decoder_place(self, camera: str) -> DecoderPlace | None:
+        """Give where the last owner's decoder stood, to the camera's first one; a later one has nothing to do with it."""
+        return self._to_feed.pop(camera, None)
+
+    def has_room_for(self, camera: str, limit: int) -> bool:
+        """Whether a camera may be taken: known here, or one of at most `limit`."""
+        return camera in self.clocks or len(self.clocks) < limit
+
+    def enqueue(self, camera: str, steps: Iterable[Step]) -> None:
+        """Put steps at the end of a camera's line; their records are open in the ledger."""
+        self._lines.setdefault(camera, deque()).extend(steps)
+        self._advance(camera)
 
     def observe(self, observation: Observation, rules: DebounceRules) -> None:
-        """Apply one frame's answers and close its position."""
+        """Apply one frame's answers: it is the first in its camera's line."""
         camera = observation.camera_id
-        self._apply(camera, debounce.observe(self._cameras.get(camera), observation, rules))
-        self.ledger.close(observation.position)
-        self._in_flight[camera] -= 1
+        step = self._lines[camera].popleft()
+        assert step.asked == observation.position, (step, observation.position)
+        known = self._cameras.get(camera)
+        state, events = debounce.observe(None if known is None else known.state, observation, rules)
+        self._done(camera, state, step)
+        self._events.extend(events)
+        self._advance(camera)
 
     def reject(self, letter: DeadLetter) -> None:
         """Take a record that cannot be used; it leaves with the next tick."""
         self._dead_letters.append(letter)
+        self._dead_lettered.add(letter.record.offset)
         self.ledger.settle(letter.record.offset)
 
     def lose_silent(self, proof: Proof, grace_s: float, rules: Mapping[str, DebounceRules]) -> None:
@@ -63,18 +128,44 @@ class Partition:
 
         What others have in flight does not matter: on a busy partition that would keep a dead camera for ever.
         """
-        for camera in sorted(self._cameras):
-            if self._in_flight[camera]:
-                continue
-            state = self._cameras[camera]
-            arrived_at_s = max(state.arrived_at_s, self.arrivals_s.get(camera, state.arrived_at_s))
-            silence = debounce.Silence(arrived_at_s, proof.asked_at_s, proof.live_since_s, grace_s)
-            if debounce.is_silent(state, silence, rules[camera]):
+        for camera in self.cameras:
+            state = self._cameras[camera].state
+            silence = debounce.Silence(self.arrived_at_s(camera), proof.asked_at_s, proof.live_since_s, grace_s)
+            if not self._lines.get(camera) and debounce.is_silent(state, silence, rules[camera]):
                 self.lose(camera, rules[camera])
 
     def lose(self, camera: str, rules: DebounceRules) -> None:
         """End what is open on a camera whose stream is over."""
-        self._apply(camera, debounce.lose(self._cameras[camera], rules))
+        known = self._cameras[camera]
+        state, events = debounce.lose(known.state, rules)
+        if state is not known.state:
+            self._stand(camera, replace(known, state=state, decoder=None))
+        self._events.extend(events)
+
+    def forget_silent(self, proof: Proof, forget_after_s: float) -> None:
+        """Forget the cameras that were lost and sent nothing for so long, once a restart cannot meet a record of theirs again."""
+        done_below = self.resume_offset
+        for camera in self.cameras:
+            known = self._cameras[camera]
+            gone = known.state.lost and proof.asked_at_s - self.arrived_at_s(camera) >= forget_after_s
+            passed = done_below is not None and known.cursor.offset <= done_below
+            if gone and passed and not self._lines.get(camera):
+                del self._cameras[camera]
+                self.clocks.pop(camera, None)
+                self.arrivals_s.pop(camera, None)
+                self._lines.pop(camera, None)
+                self._dirty.discard(camera)
+                self._forgotten.add(camera)
+
+    def arrived_at_s(self, camera: str) -> float:
+        """Wall time at which anything of a camera with a state last arrived."""
+        stored_s = self._cameras[camera].state.arrived_at_s
+        return max(stored_s, self.arrivals_s.get(camera, stored_s))
+
+    @property
+    def key(self) -> PartitionKey:
+        """Which partition."""
+        return self.topic, self.number
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -82,33 +173,66 @@ class Partition:
         return tuple(sorted(self._cameras))
 
     @property
-    def urgent(self) -> bool:
-        """Something waits that a subscriber should see now."""
-        return bool(self._events or self._dead_letters)
+    def resume_offset(self) -> int | None:
+        """Every record below it is done; records that are read again for a decoder's sake do not set it back."""
+        read, restored = self.ledger.resume_offset, self.restored.resume_offset
+        return restored if read is None else max(read, restored or 0)
+
+    @property
+    def backlog(self) -> int:
+        """Events and dead letters that wait for the next tick."""
+        return len(self._events) + len(self._dead_letters)
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Size of the dead letters that wait for the next tick."""
+        return sum(len(letter.record.value or b"") for letter in self._dead_letters)
 
     @property
     def due(self) -> bool:
         """Something changed since the last tick."""
-        return self.urgent or bool(self._dirty) or self.ledger.resume_offset != self._delivered_offset
+        return bool(self.backlog or self._dirty or self._forgotten) or self.resume_offset != self._delivered_offset
 
-    def take_tick(self) -> Tick:
+    def take_tick(self, *, final: bool = False) -> Tick:
         """Swap out all that is to be delivered now; what happens from here on belongs to the next tick."""
+        resume_offset = self.resume_offset
+        self._dead_lettered = {offset for offset in self._dead_lettered if resume_offset is None or offset >= resume_offset}
         tick = Tick(
             topic=self.topic,
             partition=self.number,
             incarnation=self.incarnation,
-            resume_offset=self.ledger.resume_offset,
+            resume_offset=resume_offset,
+            last_record=self._last_record(),
             events=tuple(self._events),
             dead_letters=tuple(self._dead_letters),
+            dead_lettered=tuple(sorted(self._dead_lettered)),
             cameras={camera: self._cameras[camera] for camera in sorted(self._dirty)},
+            forgotten=tuple(sorted(self._forgotten)),
+            final=final,
         )
-        self._events, self._dead_letters, self._dirty = [], [], set()
-        self._delivered_offset = tick.resume_offset
+        self._events, self._dead_letters, self._dirty, self._forgotten = [], [], set(), set()
+        self._delivered_offset = resume_offset
         return tick
 
-    def _apply(self, camera: str, outcome: tuple[CameraState, tuple[Event, ...]]) -> None:
-        state, events = outcome
-        if state is not self._cameras.get(camera):
-            self._cameras[camera] = state
-            self._dirty.add(camera)
-        self._events.extend(events)
+    def _last_record(self) -> RecordMark | None:
+        read, restored = self.ledger.last_done, self.restored.last_record
+        if read is None or restored is None:
+            return read or restored
+        return max(read, restored, key=lambda mark: mark.offset)
+
+    def _advance(self, camera: str) -> None:
+        line = self._lines[camera]
+        while line and line[0].asked is None:
+            known = self._cameras.get(camera)
+            self._done(camera, None if known is None else known.state, line.popleft())
+
+    def _done(self, camera: str, state: CameraState | None, step: Step) -> None:
+        if state is not None:
+            self._stand(camera, CameraRecord(replace(state, clock=step.place.clock), step.place.cursor, step.place.decoder))
+        for offset in step.settles:
+            self.ledger.settle(offset)
+
+    def _stand(self, camera: str, record: CameraRecord) -> None:
+        self._cameras[camera] = record
+        self._dirty.add(camera)
+        self._forgotten.discard(camera)

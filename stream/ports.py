@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from stream.debounce import CameraState
+from stream.state_records import CameraRecord, RecordMark
 from stream.types import DeadLetter, Event, Record
 
 
@@ -19,8 +19,18 @@ class Assigned:
     partition: int
     incarnation: int
     """Counts the assignments of this process; larger is newer."""
-    cameras: Mapping[str, CameraState]
-    """Every camera's state as it was last delivered; empty where the sink keeps none."""
+    resume_offset: int | None = None
+    """Every record below it is done; None where nothing is known."""
+    cameras: Mapping[str, CameraRecord] = field(default_factory=dict)
+    """Every camera as it was last delivered; empty where the sink keeps none."""
+    dead_lettered: frozenset[int] = frozenset()
+    """Offsets from `resume_offset` on whose dead letters are delivered."""
+    last_record: RecordMark | None = None
+    """The last record that was read below `resume_offset`."""
+    read_below: int = 0
+    """Records from here on were never read by an earlier owner."""
+    suspect: bool = False
+    """One of the records below it may have killed a worker: each is tried in a child process first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +39,15 @@ class Revoked:
 
     topic: str
     partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """A partition is about to be taken from us: no more of it is read; what is in flight may still be delivered, for a while."""
+
+    topic: str
+    partition: int
+    incarnation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +65,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """One poll's outcome, in the order in which it must be taken: revoked, assigned, records, poison, proofs."""
+    """One poll's outcome, in the order in which it must be taken: revoked, assigned, records, poison, draining, proofs."""
 
     revoked: tuple[Revoked, ...] = ()
     assigned: tuple[Assigned, ...] = ()
@@ -55,6 +74,7 @@ class Poll:
     poison: tuple[DeadLetter, ...] = ()
     """Records that the source itself could not read (a header key that is not UTF-8, a corrupt batch): stubs where not even
     their bytes could be saved. Each lies above all `records` of its partition in this poll."""
+    draining: tuple[Draining, ...] = ()
     proofs: tuple[Proof, ...] = ()
     ended: bool = False
     """The source is bounded and this was its end."""
@@ -69,18 +89,30 @@ class Tick:
     incarnation: int
     resume_offset: int | None
     """Every record below it is done: a restart may begin here. None: nothing was read yet."""
+    last_record: RecordMark | None = None
+    """The last record that was read below `resume_offset`."""
     events: tuple[Event, ...] = ()
     """In order per camera."""
     dead_letters: tuple[DeadLetter, ...] = ()
-    cameras: Mapping[str, CameraState] = field(default_factory=dict)
-    """States that changed since the last tick, as of these events."""
+    dead_lettered: tuple[int, ...] = ()
+    """Offsets from `resume_offset` on whose dead letters are delivered, with this tick's, ascending."""
+    cameras: Mapping[str, CameraRecord] = field(default_factory=dict)
+    """Cameras that changed since the last tick, as of these events."""
+    forgotten: tuple[str, ...] = ()
+    """Cameras whose record is to be deleted."""
+    final: bool = False
+    """The last one of this assignment: nothing is in flight."""
 
 
 class Source(Protocol):
     """Where records come from."""
 
-    async def poll(self, timeout_s: float) -> Poll:
+    async def poll(self, timeout_s: float, held: frozenset[tuple[str, int]]) -> Poll:
         """Wait at most `timeout_s` for something to do. Must not be cancelled; returns early when records are there.
+
+        Args:
+            timeout_s: longest wait.
+            held: (topic, partition) of which nothing more is to be read for now: their deliveries lag behind.
 
         Raises:
             SourceLost: nothing can be read any more.
@@ -91,10 +123,12 @@ class Source(Protocol):
 class Sink(Protocol):
     """Where events go."""
 
-    async def deliver(self, tick: Tick) -> None:
-        """Return when all of the tick is acknowledged.
+    async def deliver(self, tick: Tick) -> bool:
+        """Return True when all of the tick is acknowledged; False if its assignment is over, and none of it counts.
+
+        Called again for the same partition only after it returned.
 
         Raises:
-            DeliveryFailed: something was not; the partition must be taken up again from its committed place.
+            StreamError: the worker can deliver nothing any more.
         """
         ...

@@ -17,11 +17,11 @@ class RecordingSource:
     def __init__(self, records: Iterator[Record], topic: str, partitions: int) -> None:
         """Take records of `partitions` partitions of `topic`, all of incarnation 1."""
         self._records = records
-        self._poll: Poll | None = Poll(assigned=tuple(Assigned(topic, number, 1, {}) for number in range(partitions)))
+        self._poll: Poll | None = Poll(assigned=tuple(Assigned(topic, number, 1) for number in range(partitions)))
 
-    async def poll(self, timeout_s: float) -> Poll:
-        """Return the next records; `timeout_s` is not needed, as the iterator always gives or ends."""
-        del timeout_s
+    async def poll(self, timeout_s: float, held: frozenset[tuple[str, int]]) -> Poll:
+        """Return the next records; neither is needed, as the iterator always gives or ends and its sink is always quick."""
+        del timeout_s, held
         if self._poll is not None:
             first, self._poll = self._poll, None
             return first
@@ -37,9 +37,10 @@ class CallbackSink:
         self._on_event = on_event
         self._on_dead_letter = on_dead_letter
 
-    async def deliver(self, tick: Tick) -> None:
+    async def deliver(self, tick: Tick) -> bool:
         """Hand over the tick."""
         for event in tick.events:
             self._on_event(event)
         for letter in tick.dead_letters:
             self._on_dead_letter(letter)
+        return True

@@ -1,46 +1,75 @@
-"""A camera's state as bytes: the value of its record in the state topic.
+"""The records of the state topic as bytes: keys, and values in compact versioned JSON, in which floats come back bit for bit.
 
-Compact versioned JSON, in which floats come back bit for bit. What is not of this version is refused, never guessed.
+What is not of this version is refused, never guessed: its partition is left alone.
 """
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from stream.camera_state import CameraState
 from stream.errors import StateRefused
+from stream.state_records import CameraRecord, PartitionRecord
 
 STATE_VERSION: Literal[1] = 1
-"""Raised when what is written changes its meaning."""
+"""Raised when what is written changes its meaning; the program that raises it still reads the version before."""
+
+PARTITION_KEY = b"\x00"
+"""Key of the partition's own record; no camera id holds a control character."""
 
 
 class _Written(BaseModel):
-    """The record's value."""
-
     model_config = ConfigDict(extra="forbid", strict=True)
 
     version: Literal[1]
-    camera: CameraState
 
 
-def encode(state: CameraState) -> bytes:
-    """Write a state; fields at their defaults are left out."""
-    return _Written(version=STATE_VERSION, camera=state).model_dump_json(exclude_defaults=True).encode()
+class _Camera(_Written):
+    camera: CameraRecord
 
 
-def decode(data: bytes) -> CameraState:
-    """Read what `encode` wrote.
+class _Partition(_Written):
+    partition: PartitionRecord
+
+
+_W = TypeVar("_W", _Camera, _Partition)
+
+
+def encode_camera(record: CameraRecord) -> bytes:
+    """Write a camera's record; fields at their defaults are left out."""
+    return _Camera(version=STATE_VERSION, camera=record).model_dump_json(exclude_defaults=True).encode()
+
+
+def decode_camera(data: bytes) -> CameraRecord:
+    """Read what `encode_camera` wrote.
 
     Raises:
-        StateRefused: another version, or not a camera's state at all.
+        StateRefused: another version, or not a camera's record at all.
     """
+    return _read(_Camera, data).camera
+
+
+def encode_partition(record: PartitionRecord) -> bytes:
+    """Write a partition's record; fields at their defaults are left out."""
+    return _Partition(version=STATE_VERSION, partition=record).model_dump_json(exclude_defaults=True).encode()
+
+
+def decode_partition(data: bytes) -> PartitionRecord:
+    """Read what `encode_partition` wrote.
+
+    Raises:
+        StateRefused: another version, or not a partition's record at all.
+    """
+    return _read(_Partition, data).partition
+
+
+def _read(form: type[_W], data: bytes) -> _W:
     try:
-        return _Written.model_validate_json(data).camera
+        return form.model_validate_json(data)
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the record"
         msg = (
-            f"camera state cannot be read: {place}: {first['msg']} (found {first['input']!r:.80}); "
+            f"the state cannot be read: {place}: {first['msg']} (found {first['input']!r:.80}); "
             f"this program reads version {STATE_VERSION}: run the one that wrote it, or a newer one"
         )
         raise StateRefused(msg) from exc

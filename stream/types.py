@@ -51,7 +51,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class FramePacket:
-    """One usable record: a still or a closed-GOP video segment of one camera."""
+    """One usable record: a still, a closed-GOP video segment or an access unit of one camera."""
 
     position: Position
     camera_id: str
@@ -67,6 +67,8 @@ class FramePacket:
     traceparent: str | None
     """W3C trace context, passed on to the events."""
     arrived_at_s: float
+    keyframe: bool | None = None
+    """Access units: whether decoding can begin here, if the publisher says so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 
 from stream.errors import UnusableRecord
 from stream.timestamps import from_rfc3339, to_rfc3339
@@ -24,21 +25,26 @@ CONTENT_TYPES: Mapping[str, Callable[[bytes], bool]] = {
 """Content types that can be decoded, each with how its first bytes are told (ISO 14496-12, ISO 13818-1, RFC 9559 and others)."""
 
 ACCESS_UNIT_TYPES = frozenset({"video/h264", "video/h265"})
-"""One Annex B access unit a record: known, not yet decoded."""
+"""One Annex B access unit a record, in decoding order. Only the header tells them: their first bytes are those of any stream."""
 
 FRAME_TYPE = "pawsight.frame"
 """CloudEvents type of a frame."""
 
 FRAME_HEADERS: Mapping[str, str] = {
-    "content-type": f"One of {', '.join(CONTENT_TYPES)}; without it the first bytes tell.",
+    "content-type": f"One of {', '.join((*CONTENT_TYPES, *sorted(ACCESS_UNIT_TYPES)))}; without it the first bytes tell all but "
+    "the last two.",
     "ce_specversion": "CloudEvents 1.0, binary mode.",
     "ce_id": "Unique within `ce_source`.",
     "ce_source": "Who published the frame.",
     "ce_type": f"`{FRAME_TYPE}`.",
-    "ce_time": "Capture time of the first picture, RFC 3339 with any offset; without it the record's timestamp.",
+    "ce_time": "Capture time of the first picture, of an access unit its own, RFC 3339 with any offset; without it the record's "
+    "timestamp.",
     "ce_subject": "Camera id, as the key.",
     "seq": "Decimal number of the record within its stream, per camera.",
     "stream": "Uuid of the stream: a new one after a publisher restart.",
+    "keyframe": "Access units: `1` where decoding can begin, else `0`; without it the bytes tell.",
+    "pts": "Access units: decimal presentation time of the picture in units of `timebase`, for other readers.",
+    "timebase": "Access units: seconds per unit of `pts`, as `1/90000`.",
     "traceparent": "W3C trace context, passed on to the events.",
 }
 """Every header that is read or written, and what it means. All are optional."""
@@ -70,7 +76,6 @@ class Fault(StrEnum):
     EMPTY_VALUE = "empty_value"
     TOO_LARGE = "too_large"
     UNKNOWN_CONTENT_TYPE = "unknown_content_type"
-    UNSUPPORTED_CONTENT_TYPE = "unsupported_content_type"
     BAD_TIME = "bad_time"
     BAD_HEADER = "bad_header"
 
@@ -96,6 +101,19 @@ class FrameHead:
     """Uuid of this run of the publisher for this camera."""
     seq: int
     traceparent: str | None = None
+    unit: "UnitHead | None" = None
+    """Of an access unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitHead:
+    """What is said about an access unit besides."""
+
+    keyframe: bool
+    pts: int
+    """Presentation time, in units of `time_base`."""
+    time_base: Fraction
+    """Seconds."""
 
 
 def read(record: Record, limits: WireLimits = WireLimits()) -> FramePacket:
@@ -117,6 +135,7 @@ def read(record: Record, limits: WireLimits = WireLimits()) -> FramePacket:
         seq=_seq(headers),
         traceparent=_traceparent(headers),
         arrived_at_s=record.arrived_at_s,
+        keyframe=_keyframe(headers),
     )
 
 
@@ -135,6 +154,10 @@ def frame_headers(head: FrameHead) -> list[tuple[str, bytes]]:
     }
     if head.traceparent is not None:
         headers["traceparent"] = head.traceparent
+    if head.unit is not None:
+        headers["keyframe"] = str(int(head.unit.keyframe))
+        headers["pts"] = str(head.unit.pts)
+        headers["timebase"] = f"{head.unit.time_base.numerator}/{head.unit.time_base.denominator}"
     return [(name, value.encode()) for name, value in headers.items()]
 
 
@@ -187,12 +210,8 @@ def _payload(value: bytes | None, limits: WireLimits) -> bytes:
 def _content_type(headers: Mapping[str, bytes | None], payload: bytes) -> str:
     """Believe the header without its parameters (RFC 9110, 8.3.1), else the first bytes."""
     said = (_text(headers, "content-type") or "").partition(";")[0].strip().lower()
-    if said in CONTENT_TYPES:
+    if said in CONTENT_TYPES or said in ACCESS_UNIT_TYPES:
         return said
-    if said in ACCESS_UNIT_TYPES:
-        raise _refuse(
-            Fault.UNSUPPORTED_CONTENT_TYPE, f"{said} access units cannot be decoded yet: publish segments of {_known()}"
-        )
     if said:
         raise _refuse(Fault.UNKNOWN_CONTENT_TYPE, f"content type {said!r:.80} is none of {_known()}")
     for content_type, begins in CONTENT_TYPES.items():
@@ -204,7 +223,7 @@ def _content_type(headers: Mapping[str, bytes | None], payload: bytes) -> str:
 
 
 def _known() -> str:
-    return ", ".join(CONTENT_TYPES)
+    return ", ".join((*CONTENT_TYPES, *sorted(ACCESS_UNIT_TYPES)))
 
 
 def _captured_at_s(headers: Mapping[str, bytes | None], timestamp_ms: int) -> float:
@@ -218,6 +237,13 @@ def _captured_at_s(headers: Mapping[str, bytes | None], timestamp_ms: int) -> fl
         found = f"record timestamp {timestamp_ms} ms" if said is None else f"ce_time {said!r}"
         raise _refuse(Fault.BAD_TIME, f"{found} lies outside 1970 to 2200")
     return captured_at_s
+
+
+def _keyframe(headers: Mapping[str, bytes | None]) -> bool | None:
+    said = _text(headers, "keyframe")
+    if said not in (None, "0", "1"):
+        raise _refuse(Fault.BAD_HEADER, f"header 'keyframe' is {said!r:.40}: write 0 or 1")
+    return None if said is None else said == "1"
 
 
 def _seq(headers: Mapping[str, bytes | None]) -> int | None:

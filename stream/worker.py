@@ -7,38 +7,23 @@ the loop's, and no opinion on commits, brokers or devices: they come in as ports
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pipeline.answers import Answers
 from pipeline.errors import DeviceLost
+from stream.answering import Answered, Infer, answer
 from stream.batcher import Batcher
-from stream.cameras import CameraRegistry
-from stream.clock import ClockRules
 from stream.counts import Counts
 from stream.debounce import DebounceRules
+from stream.decode_threads import Threads
+from stream.deliveries import Deliveries
 from stream.errors import StreamError
-from stream.intake import Decode, Intake, PartitionKey
-from stream.partition import Partition
-from stream.ports import Assigned, Poll, Proof, Sink, Source
-from stream.types import Answer, Batch, DeadLetter, Frame, Observation
-
-
-class Infer(Protocol):
-    """The device, off the event loop."""
-
-    async def __call__(self, pixels: NDArray[np.uint8], n: int) -> Answers:
-        """Answer the first n frames of a padded batch, uint8 (bucket, S, S, 3).
-
-        Raises:
-            DeviceLost: the device failed.
-        """
-        ...
+from stream.intake import Intake, IntakeConfig, Trial
+from stream.partition import Partition, PartitionKey
+from stream.ports import Assigned, Draining, Poll, Proof, Sink, Source
+from stream.types import Batch, DeadLetter, Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +33,7 @@ class WorkerConfig:
     behaviors: tuple[str, ...]
     """Behaviour of each column of the answers."""
     debounce: DebounceRules
-    clock: ClockRules
-    cameras: CameraRegistry
+    intake: IntakeConfig
     buckets: tuple[int, ...]
     """Compiled batch sizes, ascending."""
     max_wait_s: float = 0.25
@@ -73,36 +57,37 @@ class _End(Enum):
     STOPPED = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class _Answered:
-    batch: Batch
-    answers: Answers
-
-
-_Asked: TypeAlias = Batch | DeadLetter | Proof | _End
-_Done: TypeAlias = _Answered | DeadLetter | Proof | _End
+_Asked: TypeAlias = Batch | DeadLetter | Proof | Draining | _End
+_Done: TypeAlias = Answered | DeadLetter | Proof | Draining | _End
 
 
 @dataclass(slots=True)
 class Ports:
-    """The worker's four connections to the world."""
+    """The worker's connections to the world."""
 
     source: Source
     sink: Sink
-    decode: Decode
     infer: Infer
+    threads: Threads
+    """Where decoding runs."""
+    trial: Trial
+    """Where a record is decoded that may have killed a worker."""
 
 
-@dataclass(slots=True)
 class Worker:
     """One process, one device core. `run` once; `stop` from a signal handler."""
 
-    ports: Ports
-    config: WorkerConfig
-    counts: Counts = field(default_factory=Counts)
-    _partitions: dict[PartitionKey, Partition] = field(default_factory=dict)
-    _rules: dict[str, DebounceRules] = field(default_factory=dict)
-    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, ports: Ports, config: WorkerConfig) -> None:
+        """Take the ports; nothing is touched before `run`."""
+        self.counts = Counts()
+        self._ports = ports
+        self._config = config
+        self._partitions: dict[PartitionKey, Partition] = {}
+        self._rules: dict[str, DebounceRules] = {}
+        self._batcher = Batcher(config.buckets, config.max_wait_s)
+        self._intake = Intake(ports.threads, ports.trial, config.intake, self.counts)
+        self._deliveries = Deliveries(ports.sink, self.counts)
+        self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Work until the source ends, `stop` is called, or something fails.
@@ -110,13 +95,12 @@ class Worker:
         Raises:
             DeviceLost, StreamError: whatever ended it, the first one if several tasks failed.
         """
-        batcher = Batcher(self.config.buckets, self.config.max_wait_s)
         asked: asyncio.Queue[_Asked] = asyncio.Queue(maxsize=1)
         done: asyncio.Queue[_Done] = asyncio.Queue(maxsize=1)
         try:
             async with asyncio.TaskGroup() as tasks:
                 watchdog = tasks.create_task(self._bound_drain())
-                tasks.create_task(self._ingest(batcher, asked))
+                tasks.create_task(self._ingest(asked))
                 tasks.create_task(self._answer(asked, done))
                 emit = tasks.create_task(self._emit(done))
                 emit.add_done_callback(lambda _: watchdog.cancel())
@@ -127,43 +111,72 @@ class Worker:
         """Poll no more, drain what was taken in, deliver it, and return from `run`. Ends no episode."""
         self._stopping.set()
 
+    @property
+    def open_records(self) -> int:
+        """Records that were read and are not done."""
+        return sum(partition.ledger.open_records for partition in self._partitions.values())
+
     # ---------------------------------------------------------------- ingest
 
-    async def _ingest(self, batcher: Batcher, asked: asyncio.Queue[_Asked]) -> None:
+    async def _ingest(self, asked: asyncio.Queue[_Asked]) -> None:
         loop = asyncio.get_running_loop()
-        intake = Intake(self.ports.decode, self.config.cameras, self.config.clock, self.counts)
         ended = False
         while not (ended or self._stopping.is_set()):
-            due_s = batcher.due_s()
-            timeout_s = self.config.poll_timeout_s if due_s is None else min(due_s - loop.time(), self.config.poll_timeout_s)
-            poll = await self.ports.source.poll(max(0.0, timeout_s))
-            self._reassign(poll, batcher)
-            frames, letters = await intake.take(poll, self._partitions)
-            for letter in letters:
-                await asked.put(letter)
-            for frame in frames:
-                await _put(asked, batcher.add(frame, loop.time()))
-            await _put(asked, batcher.take_due(loop.time()))
-            for proof in poll.proofs:
-                await asked.put(proof)
+            due_s = self._batcher.due_s()
+            most_s = self._config.poll_timeout_s
+            timeout_s = most_s if due_s is None else min(due_s - loop.time(), most_s)
+            poll = await self._ports.source.poll(max(0.0, timeout_s), self._deliveries.held())
+            self._reassign(poll)
+            await self._take(poll, asked)
             ended = poll.ended
-        await _put(asked, batcher.flush())
+        if ended:
+            await self._batch(await self._intake.close_all(self._partitions), asked)
+        await _put(asked, self._batcher.flush())
         await asked.put(_End.SOURCE_ENDED if ended else _End.STOPPED)
 
-    def _reassign(self, poll: Poll, batcher: Batcher) -> None:
+    async def _take(self, poll: Poll, asked: asyncio.Queue[_Asked]) -> None:
+        frames, letters = await self._intake.take(poll, self._partitions)
+        for letter in letters:
+            await asked.put(letter)
+        await self._batch(frames, asked)
+        if poll.draining:  # whatever was read of them goes to the device before they are told to finish
+            await _put(asked, self._batcher.flush())
+        for draining in poll.draining:
+            await asked.put(draining)
+        await _put(asked, self._batcher.take_due(asyncio.get_running_loop().time()))
+        for proof in poll.proofs:
+            partition = self._books(proof.topic, proof.partition, proof.incarnation)
+            if partition is not None:
+                await self._batch(await self._intake.close_silent(proof, partition), asked)
+                await asked.put(proof)
+
+    async def _batch(self, frames: Iterable[Frame], asked: asyncio.Queue[_Asked]) -> None:
+        for frame in frames:
+            await _put(asked, self._batcher.add(frame, asyncio.get_running_loop().time()))
+
+    def _reassign(self, poll: Poll) -> None:
         for revoked in poll.revoked:
             self._partitions.pop((revoked.topic, revoked.partition), None)
-            batcher.forget(revoked.topic, revoked.partition)
+            self._forget(revoked.topic, revoked.partition)
         for assigned in poll.assigned:
-            batcher.forget(assigned.topic, assigned.partition)
+            self._forget(assigned.topic, assigned.partition)
             self._partitions[assigned.topic, assigned.partition] = Partition(assigned, self._rules_of(assigned))
+
+    def _forget(self, topic: str, partition: int) -> None:
+        self.counts.stale_frames += self._batcher.forget(topic, partition)
+        self._intake.forget((topic, partition))
+
+    def _books(self, topic: str, partition: int, incarnation: int) -> Partition | None:
+        """The books of a partition, unless it was reassigned since."""
+        books = self._partitions.get((topic, partition))
+        return books if books is not None and books.incarnation == incarnation else None
 
     def _rules_of(self, assigned: Assigned) -> Mapping[str, DebounceRules]:
         return {camera: self._rules_for(camera) for camera in assigned.cameras}
 
     def _rules_for(self, camera: str) -> DebounceRules:
         if camera not in self._rules:
-            self._rules[camera] = self.config.cameras.rules_for(camera, self.config.debounce)
+            self._rules[camera] = self._config.intake.cameras.rules_for(camera, self._config.debounce)
         return self._rules[camera]
 
     # ---------------------------------------------------------------- answer
@@ -173,100 +186,70 @@ class Worker:
             item = await asked.get()
             if isinstance(item, Batch):
                 self.counts.batches += 1
-                await done.put(_Answered(item, await self._infer(item)))
+                await done.put(await answer(self._ports.infer, item, self._config.device_timeout_s))
             else:
                 await done.put(item)
             if isinstance(item, _End):
                 return
 
-    async def _infer(self, batch: Batch) -> Answers:
-        try:
-            async with asyncio.timeout(self.config.device_timeout_s):
-                return await self.ports.infer(batch.pixels(), len(batch.frames))
-        except TimeoutError as error:
-            msg = f"the device answered nothing for {self.config.device_timeout_s:g} s: restart the worker, check the device"
-            raise DeviceLost(msg) from error
-
     # ---------------------------------------------------------------- emit
 
     async def _emit(self, done: asyncio.Queue[_Done]) -> None:
         loop = asyncio.get_running_loop()
-        next_tick_s = loop.time() + self.config.tick_s
-        while True:
-            item = await _get_before(done, next_tick_s)
-            match item:
-                case _Answered():
-                    self._observe(item)
-                case DeadLetter():
-                    self._reject(item)
-                case Proof():
-                    self._hear(item)
-                case _End.SOURCE_ENDED:
-                    self._lose_all()
-                case _:
-                    pass
-            tick_due = loop.time() >= next_tick_s or isinstance(item, _End)
-            await self._deliver(everything=tick_due)
-            if tick_due:
-                next_tick_s = loop.time() + self.config.tick_s
-            if isinstance(item, _End):
-                return
+        next_tick_s = loop.time() + self._config.tick_s
+        async with self._deliveries as deliveries:
+            while True:
+                item = await _get_before(done, next_tick_s)
+                self._apply(item)
+                tick_due = loop.time() >= next_tick_s
+                deliveries.begin(self._partitions.values(), everything=tick_due)
+                if tick_due:
+                    next_tick_s = loop.time() + self._config.tick_s
+                if isinstance(item, _End):
+                    break
+            for partition in self._partitions.values():
+                deliveries.finish(partition)
 
-    def _observe(self, answered: _Answered) -> None:
-        for row, frame in enumerate(answered.batch.frames):
-            partition = self._current(frame)
+    def _apply(self, item: _Done | None) -> None:
+        match item:
+            case Answered():
+                self._observe(item)
+            case Proof():
+                self._hear(item)
+            case Draining():
+                if (partition := self._books(item.topic, item.partition, item.incarnation)) is not None:
+                    self._deliveries.finish(partition)
+            case _End.SOURCE_ENDED:
+                self._lose_all()
+            case _:  # a dead letter is in the books already: it came along to be delivered soon, and not to run ahead
+                pass
+
+    def _observe(self, answered: Answered) -> None:
+        for observation in answered.observations(self._config.behaviors):
+            position = observation.position
+            partition = self._books(position.topic, position.partition, position.incarnation)
             if partition is None:
                 self.counts.stale_frames += 1
-                continue
-            p_yes, share = answered.answers.p_yes[row], answered.answers.share[row]
-            observation = Observation(
-                position=frame.position,
-                camera_id=frame.camera_id,
-                captured_at_s=frame.captured_at_s,
-                answers={
-                    behavior: Answer(float(p_yes[column]), float(share[column]))
-                    for column, behavior in enumerate(self.config.behaviors)
-                },
-                clock=frame.clock,
-                traceparent=frame.traceparent,
-                arrived_at_s=frame.arrived_at_s,
-            )
-            partition.observe(observation, self._rules_for(frame.camera_id))
-            self.counts.answered += 1
-
-    def _current(self, frame: Frame) -> Partition | None:
-        """The books that a frame belongs to, unless its partition was reassigned since it was read."""
-        partition = self._partitions.get((frame.position.topic, frame.position.partition))
-        return partition if partition is not None and partition.incarnation == frame.position.incarnation else None
-
-    def _reject(self, letter: DeadLetter) -> None:
-        partition = self._partitions.get((letter.record.topic, letter.record.partition))
-        if partition is not None and partition.incarnation == letter.record.incarnation:
-            partition.reject(letter)
+            else:
+                partition.observe(observation, self._rules_for(observation.camera_id))
+                self.counts.answered += 1
 
     def _hear(self, proof: Proof) -> None:
-        partition = self._partitions.get((proof.topic, proof.partition))
-        if partition is not None and partition.incarnation == proof.incarnation:
+        partition = self._books(proof.topic, proof.partition, proof.incarnation)
+        if partition is not None:
             rules = {camera: self._rules_for(camera) for camera in partition.cameras}
-            partition.lose_silent(proof, self.config.silence_grace_s, rules)
+            partition.lose_silent(proof, self._config.silence_grace_s, rules)
+            partition.forget_silent(proof, self._config.debounce.forget_after_s)
 
     def _lose_all(self) -> None:
         for partition in self._partitions.values():
             for camera in partition.cameras:
                 partition.lose(camera, self._rules_for(camera))
 
-    async def _deliver(self, *, everything: bool) -> None:
-        async with asyncio.TaskGroup() as deliveries:
-            for partition in self._partitions.values():
-                if partition.urgent or (everything and partition.due):
-                    tick = partition.take_tick()
-                    deliveries.create_task(self.ports.sink.deliver(tick))
-                    self.counts.events += len(tick.events)
-
     async def _bound_drain(self) -> None:
         await self._stopping.wait()
-        await asyncio.sleep(self.config.drain_timeout_s)
-        msg = f"could not drain within {self.config.drain_timeout_s:g} s after the stop; what was not delivered is read again"
+        await asyncio.sleep(self._config.drain_timeout_s)
+        msg = f"could not drain within {self._config.drain_timeout_s:g} s after the stop; what was not delivered is read again"
         raise StreamError(msg)
 
 

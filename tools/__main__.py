@@ -16,8 +16,10 @@ from stream.errors import StreamError
 from tools import settings
 from tools.alerts import alerts
 from tools.ask import ask
+from tools.bench.delivery import delivery as bench_delivery
 from tools.bench.model import model as bench_model
 from tools.broker.command import broker
+from tools.chaos.command import chaos
 from tools.contract import contract
 from tools.demo.command import demo
 from tools.errors import CommandError
@@ -31,7 +33,7 @@ from tools.train.command import train
 from tools.watch import watch
 from tools.worker import worker
 
-COMMANDS = (demo, watch, ask, worker, replay, alerts, broker, topics, scenes, train, contract, test)
+COMMANDS = (demo, watch, ask, worker, replay, alerts, broker, topics, scenes, train, contract, chaos, test)
 
 app = typer.Typer(
     name="tools/run",
@@ -46,6 +48,7 @@ for _command in COMMANDS:
     app.command()(_command)
 bench = typer.Typer(help="Measure; every figure is a ratio within one run.", no_args_is_help=True)
 bench.command("model")(bench_model)
+bench.command("delivery")(bench_delivery)
 app.add_typer(bench, name="bench")
 
 SettingsOption = Annotated[

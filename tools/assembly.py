@@ -5,11 +5,12 @@ loop, where Kafka's heartbeats are.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 import numpy as np
@@ -20,11 +21,21 @@ from pipeline.checkpoint import load
 from pipeline.engine import CpuEngine
 from stream.alerts import AlertContext
 from stream.cameras import CameraRegistry
-from stream.decode import Decoded, DecodeLimits, DecodeRequest, decode
+from stream.decode.trial import Trial
+from stream.intake import IntakeConfig
+from stream.kafka.connection import KafkaConnection
+from stream.kafka.consumer import SourceConfig
+from stream.kafka.exactly_once import ExactlyOnce
+from stream.kafka.partition_client import DeliveryConfig
+from stream.kafka.source import KafkaSource
+from stream.kafka.topology import TopicNames
 from stream.ports import Sink, Source
-from stream.types import FramePacket
+from stream.protocol import Policy, StartFrom
 from stream.worker import Ports, Worker, WorkerConfig
+from tools import settings
 from tools.questions import QuestionFile, load_cameras, load_questions
+
+T = TypeVar("T")
 
 DECODE_THREADS = 4
 """Decoders wait for memory more than for each other; four keep a small host's cores busy."""
@@ -37,6 +48,8 @@ class Device:
     engine: CpuEngine
     asked: QuestionFile
     cameras: CameraRegistry
+    trial: Trial
+    """Where records are decoded that may have killed a worker."""
     _device_thread: ThreadPoolExecutor
     _decode_threads: ThreadPoolExecutor
 
@@ -44,21 +57,24 @@ class Device:
         """Answer a batch on the device's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._device_thread, self.engine.answer, pixels, n)
 
-    async def decode(self, packet: FramePacket, interval_s: float, admit: Callable[[float], bool]) -> Decoded:
-        """Decode a packet on a decoder thread."""
-        request = DecodeRequest(size=self.engine.image_size, interval_s=interval_s, limits=DecodeLimits())
-        return await asyncio.get_running_loop().run_in_executor(self._decode_threads, decode, packet, request, admit)
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Run a decoder's work on a decoder thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._decode_threads, work)
 
     def worker(self, source: Source, sink: Sink) -> Worker:
         """Wire a worker between a source and a sink."""
         config = WorkerConfig(
             behaviors=self.asked.questions.behaviors,
             debounce=self.asked.debounce,
-            clock=self.asked.clock,
-            cameras=self.cameras,
+            intake=IntakeConfig(
+                clock=self.asked.clock,
+                cameras=self.cameras,
+                image_size=self.engine.image_size,
+                lost_after_s=self.asked.debounce.lost_after_s,
+            ),
             buckets=self.engine.buckets,
         )
-        return Worker(Ports(source, sink, self.decode, self.infer), config)
+        return Worker(Ports(source, sink, self.infer, self.in_thread, self.trial), config)
 
     def alert_context(self, group: str) -> AlertContext:
         """What every alert says about its origin."""
@@ -84,7 +100,44 @@ def open_device(model: str, questions: Path, cameras: Path | None) -> Iterator[D
     device = ThreadPoolExecutor(1, thread_name_prefix="device")
     decoders = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
     try:
-        yield Device(engine, asked, registry, device, decoders)
+        yield Device(engine, asked, registry, Trial(), device, decoders)
     finally:  # never wait: after a failure a thread may hang in the device for ever
         device.shutdown(wait=False, cancel_futures=True)
         decoders.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """How a worker is attached to a cluster."""
+
+    connection: KafkaConnection
+    names: TopicNames
+    start_from: StartFrom = "earliest"
+    policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A worker on a cluster, and what it rests on."""
+
+    worker: Worker
+    source: KafkaSource
+    delivery: ExactlyOnce
+
+
+@asynccontextmanager
+async def attached(device: Device, attachment: Attachment) -> AsyncIterator[Attached]:
+    """Join the group, with a worker that is ready to run; leave it at the end.
+
+    Raises:
+        SourceLost: no broker answers.
+        StreamRefused: not allowed, or there is no such topic.
+    """
+    names = attachment.names
+    config = DeliveryConfig(writer=settings.worker_name(), start_from=attachment.start_from)
+    delivery = ExactlyOnce(attachment.connection, names, device.alert_context(names.group), config, attachment.policy)
+    async with delivery, KafkaSource(attachment.connection, SourceConfig(names.frames, names.group), delivery) as source:
+        try:
+            yield Attached(device.worker(source, delivery), source, delivery)
+        finally:
+            await device.trial.close()

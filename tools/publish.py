@@ -106,6 +106,7 @@ class Publisher:
             source=SOURCE,
             stream=self._streams[one.camera],
             seq=one.seq,
+            unit=one.unit,
         )
         async with reaching(self._destination.connection):
             future: asyncio.Future[Any] = await self._producer.send(

@@ -29,6 +29,7 @@ class _Stream(_Strict):
     max_gap_s: float = Field(default=5.0, gt=0)
     max_jump_s: float = Field(default=3600.0, gt=0)
     lost_after_s: float = Field(default=30.0, gt=0)
+    forget_after_s: float = Field(default=14 * 86_400.0, gt=0)
 
 
 class _Question(_Strict):
@@ -78,7 +79,10 @@ def load_questions(path: Path) -> QuestionFile:
         return QuestionFile(
             questions=QuestionSet(tuple(Question(item.behavior, item.ask) for item in parsed.question)),
             debounce=DebounceRules.of(
-                (item.rule() for item in parsed.question), max_gap_s=stream.max_gap_s, lost_after_s=stream.lost_after_s
+                (item.rule() for item in parsed.question),
+                max_gap_s=stream.max_gap_s,
+                lost_after_s=stream.lost_after_s,
+                forget_after_s=stream.forget_after_s,
             ),
             clock=ClockRules(sample_fps=stream.sample_fps, max_gap_s=stream.max_gap_s, max_jump_s=stream.max_jump_s),
         )

@@ -14,6 +14,7 @@ Precedence, highest first: command line, environment variable, [command] table, 
 """
 
 import os
+import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,11 @@ def cache_dir() -> Path:
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "pawsight"
+
+
+def worker_name() -> str:
+    """Name of this process for people: host and process id."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 _loaded: dict[str, Any] = {}

@@ -110,6 +110,7 @@ def _records(publications: "Iterator[Publication]", cameras: Sequence[str]) -> "
             source="/pawsight/watch",
             stream=f"watch-{camera}",
             seq=publication.seq,
+            unit=publication.unit,
         )
         yield Record(
             topic=TOPIC,

@@ -2,9 +2,10 @@
 
 import asyncio
 import signal
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from tools import settings
 from tools.errors import CommandError
@@ -25,10 +26,8 @@ from tools.options import (
 from tools.screen import err
 
 if TYPE_CHECKING:  # torch and aiokafka stay out of --help
-    from stream.kafka.connection import KafkaConnection
-    from stream.kafka.consumer import SourceConfig
-    from stream.kafka.topology import TopicNames
-    from tools.assembly import Device
+    from stream.protocol import StartFrom
+    from tools.assembly import Attachment, Device
 
 
 def worker(  # noqa: PLR0913  (a command's options)
@@ -41,8 +40,15 @@ def worker(  # noqa: PLR0913  (a command's options)
     frames_topic: FramesTopicOption = DEFAULT_FRAMES_TOPIC,
     alerts_topic: AlertsTopicOption = DEFAULT_ALERTS_TOPIC,
     start_from: Annotated[
-        Literal["earliest", "latest"], typer.Option("--from", help="Where a partition without a committed offset begins.")
+        str,
+        typer.Option("--from", metavar="earliest|latest|TIME", help="Where a partition begins of which nothing is known yet."),
     ] = "earliest",
+    accept_new_topic: Annotated[
+        bool, typer.Option("--accept-new-topic", help="Begin anew where the frames topic was recreated or truncated.")
+    ] = False,
+    accept_state_loss: Annotated[
+        bool, typer.Option("--accept-state-loss", help="Go on where the group's state is gone; open behaviours are forgotten.")
+    ] = False,
 ) -> None:
     """Answer the questions about the frames topic and publish events to the alerts topic until stopped.
 
@@ -51,36 +57,62 @@ def worker(  # noqa: PLR0913  (a command's options)
 
     Example: [bold]tools/run worker --bootstrap-servers kafka:9092 --model Salesforce/blip-vqa-base --questions pets.toml[/]
     """
-    from stream.kafka.consumer import SourceConfig
-    from stream.kafka.topology import TopicNames, differences
+    from stream.kafka.topology import TopicNames, differences, frames_retention_s
+    from stream.protocol import Policy
 
+    begin = parse_start_from(start_from)
     connection = settings.kafka_connection(bootstrap_servers)
     names = TopicNames(frames_topic, alerts_topic, group)
     wrong = asyncio.run(differences(connection, names))
     if wrong:
         msg = f"{'; '.join(map(str, wrong))}. `tools/run topics` creates missing ones; change the rest with the cluster's tools"
         raise CommandError(msg)
-    from tools.assembly import open_device  # torch: only when there is something to work on
+    retention_s = asyncio.run(frames_retention_s(connection, names))
+    from tools.assembly import Attachment, open_device  # torch: only when there is something to work on
 
     err.print(f"loading {model}")
     with open_device(model, questions, cameras) as device:
+        forget_after_s = device.asked.debounce.forget_after_s
+        if retention_s > forget_after_s:
+            msg = (
+                f"{names.frames} keeps frames for {retention_s:g} s, silent cameras are forgotten after {forget_after_s:g}: "
+                "lower the topic's retention.ms, or raise forget_after_s under [stream] in the questions file"
+            )
+            raise CommandError(msg)
         err.print(f"weights {device.engine.weights} are warm: joining group {group} at {connection.bootstrap_servers}")
-        asyncio.run(_run(device, connection, SourceConfig(frames_topic, group, start_from), names))
+        asyncio.run(_run(device, Attachment(connection, names, begin, Policy(accept_new_topic, accept_state_loss))))
     err.print("stopped: what was taken in is delivered")
 
 
-async def _run(device: "Device", connection: "KafkaConnection", config: "SourceConfig", names: "TopicNames") -> None:
-    from stream.kafka.sink import AtLeastOnceSink
-    from stream.kafka.source import KafkaSource
+async def _run(device: "Device", attachment: "Attachment") -> None:
+    from tools.assembly import attached
 
-    async with (
-        KafkaSource(connection, config) as source,
-        AtLeastOnceSink(connection, names, device.alert_context(names.group), source) as sink,
-    ):
-        running = device.worker(source, sink)
+    async with attached(device, attachment) as here:
+        running = here.worker
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, running.stop)
-        err.print(f"working on {names.frames}; stop with Ctrl-C or SIGTERM")
+        err.print(f"working on {attachment.names.frames}; stop with Ctrl-C or SIGTERM")
         await running.run()
         err.print(f"records {running.counts.received}, asked {running.counts.answered}, events {running.counts.events}")
+        for parked in here.delivery.parked:
+            err.print(f"[yellow]left alone:[/] {attachment.names.frames}[{parked.partition}]: {escape(parked.reason)}")
+
+
+def parse_start_from(said: str) -> "StartFrom":
+    """Read --from: `earliest`, `latest` or an RFC 3339 time, as seconds since the epoch.
+
+    Raises:
+        CommandError: none of them.
+    """
+    from stream.timestamps import from_rfc3339
+
+    if said == "earliest":
+        return "earliest"
+    if said == "latest":
+        return "latest"
+    try:
+        return from_rfc3339(said)
+    except ValueError as error:
+        msg = f"--from {said!r}: give earliest, latest, or a time such as 2026-01-31T12:00:00Z"
+        raise CommandError(msg) from error

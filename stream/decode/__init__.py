@@ -7,10 +7,23 @@ which pictures are wanted is asked through `admit`.
 from collections.abc import Callable, Mapping
 
 from stream.decode import segments, stills
+from stream.decode.access_units import AccessUnitDecoder, Fed, Shown
 from stream.decode.request import Admit, Decoded, DecodeLimits, DecodeRequest, Fault, Picture
 from stream.types import FramePacket
 
-__all__ = ["DECODERS", "Admit", "DecodeLimits", "DecodeRequest", "Decoded", "Fault", "Picture", "decode"]
+__all__ = [
+    "DECODERS",
+    "AccessUnitDecoder",
+    "Admit",
+    "DecodeLimits",
+    "DecodeRequest",
+    "Decoded",
+    "Fault",
+    "Fed",
+    "Picture",
+    "Shown",
+    "decode",
+]
 
 DECODERS: Mapping[str, Callable[[FramePacket, DecodeRequest, Admit], Decoded]] = {
     **dict.fromkeys(stills.PLUGINS, stills.decode),

@@ -33,6 +33,8 @@ class Fault(StrEnum):
     NO_KEYFRAME = "no_keyframe"
     NO_PTS = "no_pts"
     NO_PICTURE = "no_picture"
+    KILLS_DECODER = "kills_decoder"
+    HANGS_DECODER = "hangs_decoder"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,13 +34,12 @@ from stream.decode.request import (
     check_dimensions,
     refuse,
 )
+from stream.decode.rgb import rgb
 from stream.decode.truncation import cut_short
 from stream.types import FramePacket
 
 FORMATS: Mapping[str, str] = {"video/mp4": "mp4", "video/mp2t": "mpegts", "video/x-matroska": "matroska"}
 """FFmpeg's demuxer of each content type, named so that the bytes cannot choose another (a playlist, a network stream)."""
-
-_QUARTER_TURN = 90
 
 VideoPacket: TypeAlias = "av.Packet[av.VideoStream]"
 
@@ -56,10 +55,7 @@ class Shown:
 
     def rgb(self, reformatter: VideoReformatter) -> NDArray[np.uint8]:
         """Convert to uint8 (H, W, 3) RGB, upright."""
-        with blaming_the_record(Fault.CORRUPT, "colour conversion"):
-            pixels = np.asarray(reformatter.reformat(self.frame, format="rgb24", threads=1).to_ndarray(), np.uint8)
-            turns, rest = divmod(self.frame.rotation, _QUARTER_TURN)
-        return np.rot90(pixels, turns) if turns and not rest else pixels
+        return rgb(self.frame, reformatter)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ class Background:
         """Begin with no task and no failure."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: StreamError | None = None
+        self._is_stopped = False
         self._bell: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -21,6 +22,8 @@ class Background:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
+        if self._is_stopped:
+            task.cancel()  # a rebalance may come while the consumer leaves
         return task
 
     def fail(self, error: StreamError) -> None:
@@ -45,7 +48,8 @@ class Background:
             self._bell = asyncio.get_running_loop().create_future()
 
     async def stop(self) -> None:
-        """Cancel every task and wait for its end."""
+        """Cancel every task and wait for its end; what is spawned afterwards is cancelled at once."""
+        self._is_stopped = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

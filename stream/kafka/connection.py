@@ -47,6 +47,8 @@ class KafkaConnection:
     """OAUTHBEARER: the token itself (from the environment), or:"""
     sasl_token_file: str | None = None
     """A file that something else keeps fresh; read at every connection."""
+    client_id: str = "pawsight"
+    """Name of this client in the brokers' logs, metrics and quotas."""
 
     def __post_init__(self) -> None:
         """Refuse what no client could use, before any client is made."""
@@ -78,7 +80,7 @@ class KafkaConnection:
         """
         options: dict[str, Any] = {
             "bootstrap_servers": self.addresses,
-            "client_id": "pawsight",
+            "client_id": self.client_id,
             "security_protocol": self.security_protocol,
         }
         if self._uses_tls:

@@ -11,7 +11,6 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.faults import reaching
-from stream.kafka.places import StartFrom
 from stream.kafka.topology import partition_count
 
 log = logging.getLogger(__name__)
@@ -25,11 +24,16 @@ class SourceConfig:
 
     topic: str
     group: str
-    start_from: StartFrom = "earliest"
-    """Where a partition without a committed offset begins."""
+    session_timeout_s: float = 10.0
+    """Without a heartbeat for so long a worker's partitions go to others."""
     max_poll_records: int = 64
     max_poll_bytes: int = 32 * 1024 * 1024
     """Of values; the last record of a poll may exceed it."""
+
+    @property
+    def rebalance_timeout_s(self) -> float:
+        """For the revocation and the joining of all members; half of it is the revocation's."""
+        return 1.5 * self.session_timeout_s
 
     def client_options(self) -> dict[str, object]:
         """The consumer's settings: no reset and no commit behind our back, detection times, and bounds on prefetched bytes."""
@@ -39,9 +43,9 @@ class SourceConfig:
             "auto_offset_reset": "none",
             # its memory lies in class attributes: each consumer of a process needs a class of its own
             "partition_assignment_strategy": (type("OwnSticky", (StickyPartitionAssignor,), {}),),
-            "session_timeout_ms": 10_000,
-            "heartbeat_interval_ms": 1_000,
-            "rebalance_timeout_ms": 15_000,
+            "session_timeout_ms": int(self.session_timeout_s * 1000),
+            "heartbeat_interval_ms": int(self.session_timeout_s * 100),
+            "rebalance_timeout_ms": int(self.rebalance_timeout_s * 1000),
             "request_timeout_ms": 40_000,
             "max_poll_interval_ms": 900_000,
             "metadata_max_age_ms": 30_000,

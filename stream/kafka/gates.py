@@ -1,42 +1,76 @@
-"""Which partitions are ours and ready: one gate each, opened when its place was looked up and sought, shut at revocation.
+"""Which partitions are ours and ready: one gate each, opened when its partition was taken up, shut at revocation.
 
-Records of a new assignment come before aiokafka calls back, and the callbacks must return at once, because the heartbeat stands
-still while they run: so the callbacks only note what changed, and a gate is opened in the background.
+Records of a new assignment come before aiokafka calls back, and the callback for it must return at once, because the heartbeat
+stands still while it runs: so it only notes what changed, and a gate is opened in the background. The callback for a revocation
+may take its time: the heartbeat goes on, and what is in flight can still be delivered.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import KafkaError
 
 from stream.kafka.background import Background
-from stream.kafka.connection import KafkaConnection
-from stream.kafka.faults import NOT_ALLOWED, as_stream_error
-from stream.kafka.places import Place, StartFrom, find_places
-from stream.ports import Assigned, Revoked
+from stream.kafka.partition_client import Group
+from stream.kafka.taking_up import Opened
+from stream.ports import Assigned, Draining, Revoked
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.5
+LOOK_TIMEOUT_S = 10.0
+
+
+class Keeping(Protocol):
+    """One partition under one assignment, in the hands of whoever delivers."""
+
+    closed: asyncio.Event
+    """Nothing of it will be delivered any more."""
+
+    async def open(self, incarnation: int) -> Opened | None:
+        """Take the partition up; None: it is to be left alone. Raises StreamError where the worker must end."""
+        ...
+
+    def discard(self) -> None:
+        """It is over: deliver nothing more."""
+        ...
+
+
+class Delivery(Protocol):
+    """Whoever knows where partitions stand: it takes them up, and delivers what came of them."""
+
+    async def check(self) -> None:
+        """Look whether the topics are as they must be. Raises StreamRefused if not, SourceLost if nobody answers."""
+        ...
+
+    def keep(self, tp: TopicPartition, group: Group, void: Callable[[], None]) -> Keeping:
+        """Begin with a partition that was assigned; `void` is to be called when it must be taken up again."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
 class Gate:
-    """One assignment of one partition: an object of its own for each, so that late answers find out that it is over."""
+    """One incarnation of one partition: an object of its own for each, so that late answers find out that it is over."""
 
     tp: TopicPartition
     incarnation: int
+    keeping: Keeping
     expected: int | None = None
-    """Lowest offset that the next record may have; None: to be looked up."""
+    """Lowest offset that the next record may have; None: not known yet."""
     is_open: bool = False
     is_announced: bool = False
     """The worker was told of it."""
     strikes: int = 0
     """Reads that failed in a row at the expected offset."""
+    moved_s: float = field(default_factory=time.monotonic)
+    """When something was read last, or nothing was left to read."""
+    opening: asyncio.Task[None] | None = None
 
 
 @dataclass(slots=True)
@@ -45,110 +79,168 @@ class GateCounts:
 
     skipped_by_retention: int = 0
     """Offsets that were gone before they were read."""
-    restarted_partitions: int = 0
-    """Times that a partition ended below our place (recreated, truncated) and was begun anew."""
+    taken_up: int = 0
+    """Times that a partition was opened."""
+    voided: int = 0
+    """Times that a partition was taken up again after a delivery failed."""
+    rebalances: int = 0
+    """Times that the group assigned partitions anew."""
 
 
 class Gates(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's base is untyped
     """The partitions of this member of the group; aiokafka's listener."""
 
-    def __init__(
-        self, consumer: AIOKafkaConsumer, connection: KafkaConnection, start_from: StartFrom, background: Background
-    ) -> None:
+    def __init__(self, group: Group, delivery: Delivery, background: Background, revoke_budget_s: float) -> None:
         """Begin with no partition."""
         self.counts = GateCounts()
-        self._consumer = consumer
-        self._connection = connection
-        self._start_from = start_from
+        self._group = group
+        self._consumer = group.consumer
+        self._delivery = delivery
         self._background = background
+        self._revoke_budget_s = revoke_budget_s
         self._gates: dict[TopicPartition, Gate] = {}
         self._incarnations = 0
+        self._generation = 0
         self._revoked: list[Revoked] = []
         self._assigned: list[Assigned] = []
+        self._draining: list[Draining] = []
 
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002  (eager: it is all of them)
-        """Called by aiokafka before it joins again: every gate is shut."""
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002  (eager: it is all of them)
+        """Called by aiokafka before it joins again: nothing more is read, what is in flight is delivered within the budget."""
+        self._generation += 1
+        told = [gate for gate in self._gates.values() if gate.is_announced and not self._awaits(gate)]
+        for gate in self._gates.values():
+            gate.is_open = False
+        self._draining += [Draining(gate.tp.topic, gate.tp.partition, gate.incarnation) for gate in told]
+        self._background.ring()
+        if told:
+            closed = [asyncio.create_task(gate.keeping.closed.wait()) for gate in told]
+            _, late = await asyncio.wait(closed, timeout=self._revoke_budget_s)
+            for waiting in late:
+                waiting.cancel()
+            if late:
+                log.warning("%d partitions were taken from us before all of them was delivered: it is read again", len(late))
+        self._draining = []
         for gate in list(self._gates.values()):
             self._give_up(gate)
         self._background.ring()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Called by aiokafka with the new assignment, whose records it fetches already."""
-        self._open_later([self._take(tp) for tp in assigned])
+        self.counts.rebalances += 1
+        self._generation += 1
+        tps = list(assigned)
+        if tps:
+            self._background.spawn(self._take_up(tps))
 
     def get(self, tp: TopicPartition) -> Gate | None:
-        """The current assignment of a partition, if it is ours."""
+        """The current incarnation of a partition, if it is ours."""
         return self._gates.get(tp)
 
     def holds(self, gate: Gate) -> bool:
-        """Whether this assignment is not over."""
+        """Whether this incarnation is not over."""
         return self._gates.get(gate.tp) is gate
 
     def open_ones(self) -> list[Gate]:
         """Those that may be read, in the order in which they were assigned."""
         return [gate for gate in self._gates.values() if gate.is_open]
 
-    def take_changes(self) -> tuple[tuple[Revoked, ...], tuple[Assigned, ...]]:
+    def take_changes(self) -> tuple[tuple[Revoked, ...], tuple[Assigned, ...], tuple[Draining, ...]]:
         """What changed since the last call."""
-        changes = tuple(self._revoked), tuple(self._assigned)
-        self._revoked, self._assigned = [], []
+        changes = tuple(self._revoked), tuple(self._assigned), tuple(self._draining)
+        self._revoked, self._assigned, self._draining = [], [], []
         return changes
 
     def look_up_again(self, gate: Gate) -> None:
         """Shut a gate whose expected offset the log does not hold, and find out where to go on."""
         gate.is_open = False
-        self._open_later([gate])
+        self._background.spawn(self._relocate(gate))
 
     def enter(self, gate: Gate, offset: int) -> None:
-        """Open a gate at an offset; the worker is told if it does not know of it."""
-        gate.expected = offset
+        """Read on at an offset."""
         self._consumer.seek(gate.tp, offset)
+        self._admit(gate, offset)
+
+    def _admit(self, gate: Gate, offset: int) -> None:
+        """Open a gate whose consumer stands at an offset."""
+        gate.expected = offset
+        gate.moved_s = time.monotonic()
         gate.is_open = True
-        if not gate.is_announced:
-            gate.is_announced = True
-            self._assigned.append(Assigned(gate.tp.topic, gate.tp.partition, gate.incarnation, cameras={}))
         self._background.ring()
 
-    def _take(self, tp: TopicPartition) -> Gate:
+    async def _take_up(self, tps: Iterable[TopicPartition]) -> None:
+        generation = self._generation
+        await self._delivery.check()
+        if generation == self._generation:  # else another rebalance came first
+            for tp in tps:
+                keeping = self._delivery.keep(tp, self._group, lambda tp=tp: self._void(tp))  # type: ignore[misc]
+                self._begin(tp, keeping)
+
+    def _begin(self, tp: TopicPartition, keeping: Keeping) -> None:
         self._incarnations += 1
-        self._gates[tp] = Gate(tp, self._incarnations)
-        return self._gates[tp]
+        gate = self._gates[tp] = Gate(tp, self._incarnations, keeping)
+        gate.opening = self._background.spawn(self._open(gate))
+
+    async def _open(self, gate: Gate) -> None:
+        opened = await gate.keeping.open(gate.incarnation)
+        if opened is None or not self.holds(gate):
+            return
+        self.counts.taken_up += 1
+        self.counts.skipped_by_retention += max(0, opened.read_from - (opened.assigned.resume_offset or 0))
+        gate.is_announced = True
+        self._assigned.append(opened.assigned)
+        self._admit(gate, opened.read_from)
+
+    def _void(self, tp: TopicPartition) -> None:
+        """A delivery failed: the worker's books of the partition are void, and it is taken up again."""
+        gate = self._gates.get(tp)
+        if gate is not None:
+            self.counts.voided += 1
+            self._end(gate)
+            self._begin(tp, gate.keeping)
+            self._background.ring()
 
     def _give_up(self, gate: Gate) -> None:
+        self._end(gate)
+        gate.keeping.discard()
+
+    def _end(self, gate: Gate) -> None:
         gate.is_open = False
         del self._gates[gate.tp]
-        waiting = [each for each in self._assigned if each.incarnation != gate.incarnation]
-        if gate.is_announced and len(waiting) == len(self._assigned):
+        if gate.opening is not None:
+            gate.opening.cancel()
+        if self._awaits(gate):
+            self._assigned = [each for each in self._assigned if each.incarnation != gate.incarnation]
+        elif gate.is_announced:
             self._revoked.append(Revoked(gate.tp.topic, gate.tp.partition))
-        self._assigned = waiting
+        self._group.commits.drop(gate.tp)
 
-    def _open_later(self, gates: Sequence[Gate]) -> None:
-        if gates:
-            self._background.spawn(self._open(gates))
+    def _awaits(self, gate: Gate) -> bool:
+        """Whether the worker has not asked yet what it will be told of this gate."""
+        return any(each.incarnation == gate.incarnation for each in self._assigned)
 
-    async def _open(self, gates: Sequence[Gate]) -> None:
-        while gates := [gate for gate in gates if self.holds(gate)]:
+    async def _relocate(self, gate: Gate) -> None:
+        while self.holds(gate):
             try:
-                places = await find_places(self._consumer, {gate.tp: gate.expected for gate in gates}, self._start_from)
-            except NOT_ALLOWED as error:
-                self._background.fail(as_stream_error(error, self._connection))
-                return
+                async with asyncio.timeout(LOOK_TIMEOUT_S):
+                    first = (await self._consumer.beginning_offsets([gate.tp]))[gate.tp]
+                    end = (await self._consumer.end_offsets([gate.tp]))[gate.tp]
             except (KafkaError, TimeoutError) as error:
-                log.warning("where to read on was not answered, trying again: %r", error)
+                log.warning("where %s begins was not answered, trying again: %r", gate.tp, error)
                 await asyncio.sleep(RETRY_S)
                 continue
-            for gate in gates:
-                if self.holds(gate):
-                    self._enter_place(gate, places[gate.tp])
+            if self.holds(gate):
+                self._relocated(gate, first, end)
             return
 
-    def _enter_place(self, gate: Gate, found: Place) -> None:
-        if found.skipped:
-            self.counts.skipped_by_retention += found.skipped
-            log.warning("%s: %d offsets were gone before they were read; going on at %d", gate.tp, found.skipped, found.offset)
-        if found.restarted:
-            self.counts.restarted_partitions += 1
-            log.error("%s ends below our place: recreated or truncated; beginning anew at %d", gate.tp, found.offset)
-            self._give_up(gate)
-            gate = self._take(gate.tp)
-        self.enter(gate, found.offset)
+    def _relocated(self, gate: Gate, first: int, end: int) -> None:
+        assert gate.expected is not None
+        if gate.expected > end:
+            log.error("%s ends at %d, below our place %d: taking it up again", gate.tp, end, gate.expected)
+            gate.keeping.discard()
+            self._void(gate.tp)
+            return
+        if first > gate.expected:
+            self.counts.skipped_by_retention += first - gate.expected
+            log.warning("%s: retention deleted offsets %d to %d before they were read", gate.tp, gate.expected, first)
+        self.enter(gate, max(first, gate.expected))

@@ -49,9 +49,9 @@ class Reader:
         self._turns = 0
         self._reading: asyncio.Task[None] | None = None
 
-    async def fill(self, max_records: int, max_bytes: int) -> None:
-        """Take what was fetched already, one record of each partition in turn, up to a full inbox."""
-        turn = self._gates.open_ones()
+    async def fill(self, max_records: int, max_bytes: int, held: frozenset[tuple[str, int]]) -> None:
+        """Take what was fetched already, one record of each partition in turn, up to a full inbox; nothing of the held ones."""
+        turn = self._readable(held)
         self._turns += 1
         first = self._turns % max(1, len(turn))
         turn = turn[first:] + turn[:first]
@@ -68,12 +68,15 @@ class Reader:
                     more.append(gate)
             turn = more
 
-    async def wait(self, timeout_s: float) -> None:
+    async def wait(self, timeout_s: float, held: frozenset[tuple[str, int]]) -> None:
         """Wait until a record was taken or the bell rings. A read that a rebalance holds up goes on behind our back."""
         if self._reading is None or self._reading.done():
-            tps = [gate.tp for gate in self._gates.open_ones()] or [_NOWHERE]
+            tps = [gate.tp for gate in self._readable(held)] or [_NOWHERE]
             self._reading = self._background.spawn(self._read(tps, min(timeout_s, READ_S)))
         await self._background.listen([self._reading], timeout_s)
+
+    def _readable(self, held: frozenset[tuple[str, int]]) -> list[Gate]:
+        return [gate for gate in self._gates.open_ones() if (gate.tp.topic, gate.tp.partition) not in held]
 
     async def _read(self, tps: Sequence[TopicPartition], timeout_s: float) -> None:
         """Take at most one record of these partitions. Nothing else may run between the client's answer and `_accept`."""
@@ -95,6 +98,7 @@ class Reader:
         assert message.offset >= gate.expected, (message.offset, gate)
         gate.expected = message.offset + 1
         gate.strikes = 0
+        gate.moved_s = time.monotonic()
         saved = SavedRecord(message.offset, message.timestamp, message.key, message.value, tuple(message.headers))
         self.inbox.append(_record(gate, saved))
 

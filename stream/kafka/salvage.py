@@ -6,7 +6,7 @@ read (a wrong checksum, garbage) becomes a stub that has no content but its plac
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
@@ -15,6 +15,7 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record import MemoryRecords
 
 from stream.kafka.connection import KafkaConnection
+from stream.state_records import RecordMark, mark_of
 from stream.wire import Fault
 
 BAD_BATCH = "unreadable_batch"
@@ -24,6 +25,7 @@ _BATCH = struct.Struct(">qiibIhiqqqhii")
 last offset delta, base and maximal timestamp, producer id, epoch and sequence, number of records."""
 _MAGIC = 2
 _COMPRESSED = 0x07
+_LOG_APPEND_TIME = 0x08
 _CONTROL = 0x20
 _READ_BYTES = 1024 * 1024
 """Asked of the broker; one batch that is larger comes whole all the same."""
@@ -72,13 +74,25 @@ async def salvage(connection: KafkaConnection, partition: TopicPartition, offset
         return Salvage((stub,), offset + 1)
 
 
+async def mark_at(connection: KafkaConnection, partition: TopicPartition, offset: int) -> RecordMark | None:
+    """Give the mark of the record at `offset`; None if there is none.
+
+    Raises:
+        KafkaError: the broker did not give it; worth another try.
+    """
+    for record in (await salvage(connection, partition, offset)).records:
+        if record.offset == offset:
+            return mark_of(record.offset, record.timestamp_ms, record.key, record.value)
+    return None
+
+
 def read_batch(raw: bytes, offset: int) -> Salvage:
     """Read the first batch of `raw` from `offset` on.
 
     Raises:
         ValueError, IndexError, struct.error: it is compressed, does not match its checksum, or is no batch.
     """
-    base, length, _, magic, _, attributes, last_delta, base_ms, _, _, _, _, count = _BATCH.unpack_from(raw)
+    base, length, _, magic, _, attributes, last_delta, base_ms, max_ms, _, _, _, count = _BATCH.unpack_from(raw)
     end = 12 + length
     if magic != _MAGIC or attributes & _COMPRESSED or end > len(raw) or not MemoryRecords(raw[:end]).next_batch().validate_crc():
         msg = f"no readable record batch at offset {offset}"
@@ -89,6 +103,8 @@ def read_batch(raw: bytes, offset: int) -> Salvage:
     at = _BATCH.size
     for _ in range(count):
         record, at = _read_record(raw, at, base, base_ms)
+        if attributes & _LOG_APPEND_TIME:
+            record = replace(record, timestamp_ms=max_ms)
         if record.offset >= offset:
             records.append(record)
     return Salvage(tuple(records), max(base + last_delta, offset) + 1)

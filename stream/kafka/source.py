@@ -1,7 +1,7 @@
 """The frames topic as the worker's source: a member of a consumer group whose partitions come and go.
 
 Joins the gates (what is ours), the reader (records), the proofs (where the end is) and the commits; what each of them must know
-about aiokafka stands in its file. Knows nothing of frames.
+about aiokafka stands in its file. Knows nothing of frames, and of delivery only that somebody takes partitions up.
 """
 
 import asyncio
@@ -15,11 +15,13 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from stream.errors import SourceLost
 from stream.kafka.background import Background
 from stream.kafka.commits import Commits
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.consumer import SourceConfig, open_consumer
-from stream.kafka.gates import Gate, Gates
+from stream.kafka.gates import Delivery, Gate, Gates
+from stream.kafka.partition_client import Group
 from stream.kafka.proofs import EndProofs
 from stream.kafka.reader import Reader
 from stream.ports import Poll, Proof
@@ -30,6 +32,10 @@ log = logging.getLogger(__name__)
 ASK_EVERY_S = 1.0
 """Shortest time between two questions for end offsets."""
 FLUSH_TIMEOUT_S = 5.0
+STANDSTILL_S = 60.0
+"""A partition that holds more and gives nothing for so long, although it is read: the consumer is locked up."""
+PAUSE_S = 5.0
+"""Polls further apart than this were held up by the worker itself: no standstill counts over them."""
 
 
 class KafkaSource:
@@ -41,10 +47,12 @@ class KafkaSource:
     _reader: Reader
     _commits: Commits
 
-    def __init__(self, connection: KafkaConnection, config: SourceConfig) -> None:
-        """Take the settings; nothing is reached before `async with`."""
+    def __init__(self, connection: KafkaConnection, config: SourceConfig, delivery: Delivery) -> None:
+        """Take the settings and whoever takes the partitions up; nothing is reached before `async with`."""
         self._connection = connection
         self._config = config
+        self._delivery = delivery
+        self._polled_s = float("-inf")
         self._proofs: EndProofs[Gate] = EndProofs()
         self._asked_s = float("-inf")
         self._stack = AsyncExitStack()
@@ -58,9 +66,10 @@ class KafkaSource:
         """
         self._consumer = await self._stack.enter_async_context(open_consumer(self._connection, self._config))
         self._background = Background()
-        self._gates = Gates(self._consumer, self._connection, self._config.start_from, self._background)
-        self._reader = Reader(self._consumer, self._connection, self._gates, self._background)
         self._commits = Commits(self._consumer.commit)
+        budget_s = self._config.rebalance_timeout_s / 2
+        self._gates = Gates(Group(self._consumer, self._commits), self._delivery, self._background, budget_s)
+        self._reader = Reader(self._consumer, self._connection, self._gates, self._background)
         self._background.spawn(self._commits.run())
         self._consumer.subscribe([self._config.topic], listener=self._gates)
         return self
@@ -73,46 +82,50 @@ class KafkaSource:
             await self._background.stop()
             await self._commits.flush(FLUSH_TIMEOUT_S)
 
-    async def poll(self, timeout_s: float) -> Poll:
+    async def poll(self, timeout_s: float, held: frozenset[tuple[str, int]]) -> Poll:
         """Give what happened, waiting at most `timeout_s` for it. Must not be cancelled.
 
         Raises:
-            SourceLost: the consumer cannot read any more.
+            SourceLost: the consumer cannot read any more, or stands still.
             StreamRefused: it is not allowed to, or the records are compressed in a way that it cannot read.
         """
         until_s = time.monotonic() + timeout_s
+        self._resume(held)
         while True:
             await asyncio.sleep(0)  # a backlog is read without waiting: the heartbeat has its turn here
             self._background.check()
-            await self._reader.fill(self._config.max_poll_records, self._config.max_poll_bytes)
+            await self._reader.fill(self._config.max_poll_records, self._config.max_poll_bytes, held)
             self._ask()
             poll = await self._hand_out()
+            self._polled_s = time.monotonic()
             left_s = until_s - time.monotonic()
             if poll != Poll() or left_s <= 0:
                 return poll
-            await self._reader.wait(left_s)
-
-    def commit(self, topic: str, partition: int, incarnation: int, resume_offset: int) -> None:
-        """Commit in the background that a restart may begin at `resume_offset`; nothing for an assignment that is over."""
-        gate = self._gates.get(TopicPartition(topic, partition))
-        if gate is not None and gate.incarnation == incarnation:
-            self._commits.offer(gate.tp, resume_offset)
+            await self._reader.wait(left_s, held)
 
     @property
     def counts(self) -> dict[str, int]:
         """Figures beyond the records handed out, by name."""
         return {
             "skipped_by_retention": self._gates.counts.skipped_by_retention,
-            "restarted_partitions": self._gates.counts.restarted_partitions,
+            "partitions_taken_up": self._gates.counts.taken_up,
+            "partitions_voided": self._gates.counts.voided,
+            "rebalances": self._gates.counts.rebalances,
             "unreadable_records": self._reader.unreadable,
         }
 
     async def _hand_out(self) -> Poll:
-        revoked, assigned = self._gates.take_changes()
-        for lost in revoked:
-            self._commits.drop(TopicPartition(lost.topic, lost.partition))
+        revoked, assigned, draining = self._gates.take_changes()
         records, poison = self._take_inbox()
-        return Poll(revoked, assigned, records, poison=poison, proofs=await self._proven())
+        return Poll(revoked, assigned, records, poison, draining, await self._proven())
+
+    def _resume(self, held: frozenset[tuple[str, int]]) -> None:
+        """Count no standstill over what the worker itself held up."""
+        now_s = time.monotonic()
+        paused = now_s - self._polled_s > PAUSE_S
+        for gate in self._gates.open_ones():
+            if paused or (gate.tp.topic, gate.tp.partition) in held:
+                gate.moved_s = now_s
 
     def _take_inbox(self) -> tuple[tuple[Record, ...], tuple[DeadLetter, ...]]:
         """Empty the inbox up to a record that lies behind a dead letter of this poll: that must be taken first."""
@@ -160,7 +173,14 @@ class KafkaSource:
         for gate in self._gates.open_ones():
             # the client's position, which unlike `expected` passes control records; known since the gate's seek
             if gate.tp.partition not in left and self._proofs.has_answer(gate):
-                proven = self._proofs.prove(gate, await self._consumer.position(gate.tp))
+                position = await self._consumer.position(gate.tp)
+                proven = self._proofs.prove(gate, position)
                 if proven is not None:
+                    gate.moved_s = time.monotonic()
                     proofs.append(Proof(gate.tp.topic, gate.tp.partition, gate.incarnation, *proven))
+                elif time.monotonic() - gate.moved_s > STANDSTILL_S:
+                    msg = (
+                        f"{gate.tp} gave nothing for {STANDSTILL_S:g} s at offset {position}, and holds more: restart the worker"
+                    )
+                    raise SourceLost(msg)
         return tuple(proofs)

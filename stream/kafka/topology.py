@@ -189,6 +189,19 @@ async def differences(connection: KafkaConnection, names: TopicNames, partitions
     return tuple(wrong)
 
 
+async def frames_retention_s(connection: KafkaConnection, names: TopicNames) -> float:
+    """How long the frames topic keeps records, seconds; infinity where time does not delete them.
+
+    Raises:
+        SourceLost: no broker answers.
+        StreamRefused: the cluster does not let us look.
+    """
+    async with reaching(connection), _administration(connection) as admin:
+        settings = await _settings(admin, ConfigResourceType.TOPIC, names.frames)
+    retention_ms = int(settings.get("retention.ms", "-1"))
+    return float("inf") if retention_ms < 0 else retention_ms / 1000
+
+
 async def partition_count(connection: KafkaConnection, topic: str) -> int:
     """Number of partitions of a topic.
 

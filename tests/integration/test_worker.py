@@ -1,6 +1,7 @@
 """The worker's promises, in virtual time: what is accepted is answered once, in order, delivered, and never more is taken in."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -89,7 +90,7 @@ async def test_what_the_source_cannot_read_is_dead_lettered_too() -> None:
 
 async def test_frames_of_a_revoked_partition_are_dropped_even_on_the_device() -> None:
     """Revoked and assigned again while a batch is on the device: the old answers touch nothing, the new ones count once."""
-    again = Assigned(TOPIC, 0, 2, {})
+    again = Assigned(TOPIC, 0, 2)
     stage = world(
         Poll(records=scene([WHITE] * 4)),
         Poll(revoked=(Revoked(TOPIC, 0),), assigned=(again,)),
@@ -109,7 +110,7 @@ async def test_records_of_an_ended_assignment_are_not_decoded() -> None:
     worker = stage.worker()
     await worker.run()
     assert (worker.counts.stale, worker.counts.decoded) == (1, 0)
-    assert stage.sink.ticks == []
+    assert [(tick.resume_offset, tick.final) for tick in stage.sink.ticks] == [(None, True)]
 
 
 async def test_a_silent_camera_is_lost_once_when_its_partition_is_proven_live() -> None:
@@ -157,7 +158,7 @@ async def test_a_dead_camera_is_lost_beside_a_busy_one() -> None:
 async def test_a_disabled_camera_is_not_asked() -> None:
     """Its records are used up without decoding, so they never come again."""
     registry = CameraRegistry.parse({"camera": [{"id": "den", "enabled": False}]})
-    stage = world(Poll(records=scene([WHITE] * 4)), cameras=registry)
+    stage = world(Poll(records=scene([WHITE] * 4)), intake=replace(CONFIG.intake, cameras=registry))
     worker = stage.worker()
     await worker.run()
     assert (worker.counts.used, worker.counts.decoded, stage.device.batches) == (4, 0, [])
@@ -176,7 +177,7 @@ async def test_a_failed_delivery_ends_the_worker() -> None:
     """Nothing may be committed past events that nobody acknowledged."""
     stage = world(Poll(records=scene([WHITE] * 6)))
 
-    async def refuse(tick: Tick) -> None:
+    async def refuse(tick: Tick) -> bool:
         raise DeliveryFailed(str(tick.partition))
 
     stage.sink.deliver = refuse  # type: ignore[method-assign]
@@ -201,5 +202,5 @@ async def test_a_quiet_partition_commits_its_progress_once_a_tick() -> None:
     worker = stage.worker()
     asyncio.get_running_loop().call_later(5.0, worker.stop)
     await worker.run()
-    assert [tick.resume_offset for tick in stage.sink.ticks] == [1, 8]
+    assert [(tick.resume_offset, tick.final) for tick in stage.sink.ticks] == [(1, False), (8, False), (8, True)]
     assert ASSIGNED.incarnation == 1

@@ -4,8 +4,9 @@ The pictures are real PNG records; a white picture means yes and a black one no,
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -15,12 +16,15 @@ from pipeline.answers import Answers
 from stream.cameras import CameraRegistry
 from stream.clock import ClockRules
 from stream.debounce_rules import DebounceRule, DebounceRules
-from stream.decode import Decoded, DecodeLimits, DecodeRequest, decode
-from stream.intake import Admit
+from stream.decode import DecodeRequest
+from stream.intake import IntakeConfig
+from stream.errors import UnusableRecord
 from stream.ports import Assigned, Poll, Tick
 from stream.timestamps import to_rfc3339
 from stream.types import Event, FramePacket, Record
 from stream.worker import Ports, Worker, WorkerConfig
+
+T = TypeVar("T")
 
 TOPIC = "frames"
 SIZE = 8
@@ -31,12 +35,11 @@ RULE = DebounceRule("glowing", start_above=0.65, stop_below=0.35, start_after_s=
 CONFIG = WorkerConfig(
     behaviors=("glowing",),
     debounce=DebounceRules.of([RULE]),
-    clock=ClockRules(sample_fps=2.0),
-    cameras=CameraRegistry.parse({}),
+    intake=IntakeConfig(ClockRules(sample_fps=2.0), CameraRegistry.parse({}), SIZE, lost_after_s=30.0),
     buckets=(1, 2, 4),
 )
 
-ASSIGNED = Assigned(TOPIC, 0, 1, {})
+ASSIGNED = Assigned(TOPIC, 0, 1)
 
 
 def picture(level: int) -> bytes:
@@ -78,9 +81,11 @@ class ScriptedSource:
     polls: list[Poll]
     bounded: bool = True
     polled: int = 0
+    held: list[frozenset[tuple[str, int]]] = field(default_factory=list)
 
-    async def poll(self, timeout_s: float) -> Poll:
+    async def poll(self, timeout_s: float, held: frozenset[tuple[str, int]]) -> Poll:
         """Give the next poll at once; wait out the timeout where nothing is scripted or left."""
+        self.held.append(held)
         if self.polls:
             self.polled += 1
             await asyncio.sleep(timeout_s if self.polls[0] == Poll() else 0)
@@ -97,9 +102,10 @@ class RememberingSink:
 
     ticks: list[Tick] = field(default_factory=list)
 
-    async def deliver(self, tick: Tick) -> None:
+    async def deliver(self, tick: Tick) -> bool:
         """Remember the tick."""
         self.ticks.append(tick)
+        return True
 
     @property
     def events(self) -> list[Event]:
@@ -127,9 +133,24 @@ class BrightnessDevice:
         return Answers(p_yes=brightness, share=np.ones_like(brightness))
 
 
-async def decode_here(packet: FramePacket, interval_s: float, admit: Admit) -> Decoded:
+async def here(work: Callable[[], T]) -> T:
     """The real decoder, on this thread: virtual time knows no threads."""
-    return decode(packet, DecodeRequest(size=SIZE, interval_s=interval_s, limits=DecodeLimits()), admit)
+    return work()
+
+
+@dataclass
+class Trial:
+    """Remembers what it was given to try, and refuses the payloads that are to kill their decoder."""
+
+    deadly: bytes | None = None
+    tried: list[int] = field(default_factory=list)
+
+    async def attempt(self, packet: FramePacket, request: DecodeRequest) -> None:
+        """Refuse what is deadly."""
+        del request
+        self.tried.append(packet.position.offset)
+        if packet.payload == self.deadly:
+            raise UnusableRecord("decode", "kills_decoder", "it killed its decoder twice")
 
 
 @dataclass
@@ -139,11 +160,12 @@ class World:
     source: ScriptedSource
     sink: RememberingSink = field(default_factory=RememberingSink)
     device: BrightnessDevice = field(default_factory=BrightnessDevice)
+    trial: Trial = field(default_factory=Trial)
     config: WorkerConfig = CONFIG
 
     def worker(self) -> Worker:
         """The worker, not running yet."""
-        return Worker(Ports(self.source, self.sink, decode_here, self.device), self.config)
+        return Worker(Ports(self.source, self.sink, self.device, here, self.trial), self.config)
 
 
 def world(*polls: Poll, bounded: bool = True, device_s: float = 0.0, **config: object) -> World:

@@ -55,10 +55,10 @@ def test_forget_drops_one_partition_and_disarms_when_empty() -> None:
     batcher = Batcher((8,), 1.0)
     batcher.add(frame(0, partition=1), 0.0)
     batcher.add(frame(1, partition=2), 0.5)
-    batcher.forget("other", 2)
-    batcher.forget("frames", 1)
+    assert batcher.forget("other", 2) == 0
+    assert batcher.forget("frames", 1) == 1
     assert batcher.due_s() == 1.0
-    batcher.forget("frames", 2)
+    assert batcher.forget("frames", 2) == 1
     assert (batcher.due_s(), batcher.flush()) == (None, None)
 
 

@@ -1,6 +1,7 @@
 """The published contract says what the code does, and emitted records keep it."""
 
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from stream.alerts import binary, structured
 from stream.types import DeadLetter, Event, Record
-from stream.wire import CONTENT_TYPES, FrameHead, dead_letter_headers, frame_headers
+from stream.wire import ACCESS_UNIT_TYPES, CONTENT_TYPES, FrameHead, UnitHead, dead_letter_headers, frame_headers
 from tests.unit.alert_samples import CONTEXT, TRACE, sample_events
 from tools.contract import CONTRACT_FOLDER, contract
 
@@ -21,7 +22,8 @@ SCHEMAS = {
     "pawsight.camera.seen": "camera-event.schema.json",
     "pawsight.camera.lost": "camera-event.schema.json",
 }
-HEAD = FrameHead("den", 1_767_225_600.0, "image/jpeg", "/pawsight/replay", "8a3c6a0e-5a57-4a5c-9a51-3b0d4b4a0f10", 7, TRACE)
+UNIT = UnitHead(keyframe=True, pts=900_000, time_base=Fraction(1, 90_000))
+HEAD = FrameHead("den", 1_767_225_600.0, "video/h264", "/pawsight/replay", "8a3c6a0e-5a57-4a5c-9a51-3b0d4b4a0f10", 7, TRACE, UNIT)
 
 
 def schema(name: str) -> Draft202012Validator:
@@ -102,7 +104,8 @@ def test_frames_that_we_publish_keep_the_contract() -> None:
     message_part("Frame", "headers").validate(headers)
     message_part("Frame", "headers").validate({})
     assert set(headers) == set(described["properties"])
-    assert all(content_type in described["properties"]["content-type"]["description"] for content_type in CONTENT_TYPES)
+    said = described["properties"]["content-type"]["description"]
+    assert all(content_type in said for content_type in (*CONTENT_TYPES, *ACCESS_UNIT_TYPES))
 
 
 def test_dead_letters_keep_the_contract() -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from stream.camera_state import CameraState
 from stream.clock import ClockRules, ClockState, admit
 from stream.debounce import DebounceRule, DebounceRules, lose, observe, retain
-from stream.state_codec import decode, encode
+from stream.state_codec import decode_camera, encode_camera
+from stream.state_records import CameraRecord, Cursor
 from stream.types import Answer, BehaviorEvent, CameraEvent, Event, Kind, Observation, Position
 from tests.unit.camera_script import T0_S, observation, play, tell
 
@@ -123,7 +124,7 @@ def test_state_can_be_written_and_read_between_any_two_frames(
     events: list[Event] = []
     for index, frame in enumerate(frames):
         if state is not None and index in handovers:
-            state = decode(encode(state))
+            state = decode_camera(encode_camera(CameraRecord(state, Cursor(index)))).state
         state, more = observe(state, frame, rules)
         events += more
     assert (state, events) == play(frames, rules)

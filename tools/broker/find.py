@@ -24,7 +24,7 @@ no Kafka broker: {{reason}}. Any of these gives one:
   - one that runs already:  --bootstrap-servers HOST:PORT
   - Java {MIN_JAVA} or newer and Maven, with which this command starts Apache Kafka itself:
       apt install openjdk-17-jre-headless maven     (macOS: brew install openjdk maven)
-  - a container:  docker run --rm -p 9092:9092 apache/kafka:4.1.0
+  - a container:  docker run --rm -p 9092:9092 apache/kafka:4.1.2
       and then    --bootstrap-servers 127.0.0.1:9092"""
 
 
@@ -63,9 +63,20 @@ def find_broker(bootstrap_servers: str | None, *, port: int | None = None, data_
         asyncio.run(reachable(connection))
         yield FoundBroker("Kafka", "unknown", connection)
         return
-    _check_java()
-    with Broker(Launch(resolve_jars(settings.cache_dir()), port, data_dir), kafka_version()) as broker:
+    with Broker(Launch(broker_jars(), port, data_dir), kafka_version()) as broker:
         yield FoundBroker(broker.name, broker.version, KafkaConnection(broker.bootstrap_servers), broker)
+
+
+def broker_jars() -> Path:
+    """Folder of the jars with which a broker can be started here, fetched if need be.
+
+    Raises:
+        CommandError: Java or Maven are missing, or the jars cannot be fetched; with all ways to a broker.
+    """
+    reason = why_no_broker()
+    if reason is not None:
+        raise CommandError(WAYS.format(reason=reason))
+    return resolve_jars(settings.cache_dir())
 
 
 def why_no_broker() -> str | None:
@@ -79,9 +90,3 @@ def why_no_broker() -> str | None:
     if shutil.which("mvn") is None:
         return "Maven's `mvn` was not found on PATH"
     return None
-
-
-def _check_java() -> None:
-    reason = why_no_broker()
-    if reason is not None:
-        raise CommandError(WAYS.format(reason=reason))

@@ -16,7 +16,7 @@ def answers(host: str, port: int, timeout_s: float = 2.0) -> bool:
     try:
         with socket.create_connection((host, port), timeout_s) as connection:
             connection.sendall(struct.pack(">i", len(body)) + body)
-            head = _read_exactly(connection, 10)
+            head = read_exactly(connection, 10)
     except OSError:
         return False
     if len(head) < 10:  # noqa: PLR2004  (size, correlation id, error code)
@@ -25,7 +25,8 @@ def answers(host: str, port: int, timeout_s: float = 2.0) -> bool:
     return (correlation_id, error_code) == (_CORRELATION_ID, 0)
 
 
-def _read_exactly(connection: socket.socket, size: int) -> bytes:
+def read_exactly(connection: socket.socket, size: int) -> bytes:
+    """Read that many bytes, or fewer if the other end closes first."""
     received = b""
     while len(received) < size and (more := connection.recv(size - len(received))):
         received += more

@@ -15,13 +15,10 @@ from stream.cameras import CameraRegistry
 from stream.counts import Counts
 from stream.errors import StreamError
 from stream.kafka.connection import KafkaConnection
-from stream.kafka.consumer import SourceConfig
-from stream.kafka.sink import AtLeastOnceSink
-from stream.kafka.source import KafkaSource
 from stream.kafka.topology import TopicNames, create_topics
 from stream.worker import first_of
 from tools.alerts import subscribe
-from tools.assembly import Device
+from tools.assembly import Attachment, Device, attached
 from tools.demo.view import LiveView
 from tools.errors import CommandError
 from tools.publish import Destination, opened
@@ -66,10 +63,8 @@ class Stage:
     async def _perform(self, videos: Sequence[Path], view: LiveView) -> Performance:
         await create_topics(self.connection, self.names, partitions=PARTITIONS)
         recordings = find([str(video) for video in videos], Placement())
-        source = KafkaSource(self.connection, SourceConfig(self.names.frames, self.names.group))
-        context = self.device.alert_context(self.names.group)
-        async with source, AtLeastOnceSink(self.connection, self.names, context, source) as sink:
-            worker = self.device.worker(source, sink)
+        async with attached(self.device, Attachment(self.connection, self.names)) as here:
+            worker = here.worker
             view.follow(worker.counts)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(worker.run())

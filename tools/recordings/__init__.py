@@ -1,7 +1,8 @@
 """Recorded videos as the records that a camera would have published; what `replay` publishes and `watch` hands to the worker.
 
-Both forms come out of the same cuts and the same decoder: the stills of a recording are the pictures that the worker would
-sample from its segments, at the same capture times, with the same pixels (PNG). Knows nothing of Kafka.
+Segments and stills come out of the same cuts and the same decoder: the stills of a recording are the pictures that the worker
+would sample from its segments, at the same capture times, with the same pixels (PNG). Access units are the file's own packets.
+Knows nothing of Kafka.
 """
 
 import heapq
@@ -19,12 +20,15 @@ from PIL import Image
 from stream.clock import Admission, ClockRules, ClockState, admit
 from stream.decode import segments
 from stream.errors import UnusableRecord
-from stream.wire import WireLimits
-from tools.recordings.cuts import TRUSTED, Cut, OnProblem, cuts, length_s, packet_of
+from stream.wire import UnitHead, WireLimits
+from tools.recordings.cuts import Cut, cuts, packet_of
+from tools.recordings.reading import TRUSTED, OnProblem, length_s
 from tools.recordings.sources import Placement, Recording, find, parse_start
+from tools.recordings.units import units
 
 __all__ = [
     "MAX_PAYLOAD_BYTES",
+    "AsAccessUnits",
     "AsSegments",
     "AsStills",
     "Form",
@@ -65,7 +69,12 @@ class AsStills:
     """Of the segments that the pictures are taken from, as `AsSegments`."""
 
 
-Form: TypeAlias = AsSegments | AsStills
+@dataclass(frozen=True, slots=True)
+class AsAccessUnits:
+    """Publish every picture as its encoder gave it, in decoding order; H.264 and H.265 only."""
+
+
+Form: TypeAlias = AsSegments | AsStills | AsAccessUnits
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +85,14 @@ class Publication:
     captured_at_s: float
     """Capture time of its (first) picture."""
     due_s: float
-    """Event time at which a camera would have it ready: the end of a segment, the capture of a still."""
+    """Event time at which a camera would have it ready: the end of a segment, the capture of a still, and of an access unit that
+    of the latest picture so far."""
     content_type: str
     payload: bytes
     seq: int
     """Counts the camera's records from 0."""
+    unit: UnitHead | None = None
+    """Of an access unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +103,11 @@ class _Payload:
     due_s: float
     content_type: str
     data: bytes
+    unit: UnitHead | None = None
 
 
-_Encode: TypeAlias = Callable[[Cut], Sequence[_Payload]]
+_Played: TypeAlias = Iterator[tuple[float, Sequence[_Payload]]]
+"""Up to which event time a recording is played, and what came ready."""
 
 
 def merged(recordings: Iterable[Recording], form: Form, on_problem: OnProblem, *, loop: bool = False) -> Iterator[Publication]:
@@ -104,23 +118,36 @@ def merged(recordings: Iterable[Recording], form: Form, on_problem: OnProblem, *
 
 def publications(recording: Recording, form: Form, on_problem: OnProblem, *, loop: bool = False) -> Iterator[Publication]:
     """One camera's publications; in a loop each round begins where the last one ended, so that event time goes on."""
-    encode: _Encode = _whole if isinstance(form, AsSegments) else _Sampler(form, recording.name, on_problem).encode
+    play = _player(form, recording, on_problem)
     seq = count()
     while True:
         until_s: float | None = None
-        for cut in cuts(recording, form.segment_s, on_problem):
-            until_s = cut.until_s
-            for payload in encode(cut):
-                if len(payload.data) > MAX_PAYLOAD_BYTES:
-                    on_problem(_too_large(recording, form, cut, len(payload.data)))
+        for reached_s, payloads in play(recording):
+            until_s = reached_s
+            for each in payloads:
+                if len(each.data) > MAX_PAYLOAD_BYTES:
+                    on_problem(f"{recording.name}: {_too_large(form, each)}")
                     return
                 yield Publication(
-                    recording.camera, payload.captured_at_s, payload.due_s, payload.content_type, payload.data, next(seq)
+                    recording.camera, each.captured_at_s, each.due_s, each.content_type, each.data, next(seq), each.unit
                 )
         if not loop or until_s is None:
             return
         if not recording.live:
             recording = replace(recording, start_s=until_s, shift_s=0.0)
+
+
+def _player(form: Form, recording: Recording, on_problem: OnProblem) -> Callable[[Recording], _Played]:
+    """Give what plays the rounds of a recording one after the other."""
+    if isinstance(form, AsAccessUnits):
+        return lambda again: _units(again, on_problem)
+    encode = _whole if isinstance(form, AsSegments) else _Sampler(form, recording.name, on_problem).encode
+    return lambda again: ((cut.until_s, encode(cut)) for cut in cuts(again, form.segment_s, on_problem))
+
+
+def _units(recording: Recording, on_problem: OnProblem) -> _Played:
+    for unit in units(recording, on_problem):
+        yield unit.until_s, (_Payload(unit.captured_at_s, unit.due_s, unit.content_type, unit.payload, unit.head),)
 
 
 def _whole(cut: Cut) -> Sequence[_Payload]:
@@ -165,11 +192,11 @@ class _Sampler:
         return file.getvalue()
 
 
-def _too_large(recording: Recording, form: Form, cut: Cut, size: int) -> str:
-    if isinstance(form, AsStills):
-        remedy = "publish JPEG stills"
-    elif cut.until_s - cut.captured_at_s > form.segment_s:
+def _too_large(form: Form, payload: _Payload) -> str:
+    if isinstance(form, AsSegments) and payload.due_s - payload.captured_at_s > form.segment_s:
         remedy = "its keyframes are too far apart: publish it as stills"
-    else:
+    elif isinstance(form, AsSegments):
         remedy = "publish shorter segments, or stills"
-    return f"{recording.name}: a record of {size} bytes is over the limit of {MAX_PAYLOAD_BYTES}; {remedy}"
+    else:
+        remedy = "publish JPEG stills"
+    return f"a record of {len(payload.data)} bytes is over the limit of {MAX_PAYLOAD_BYTES}; {remedy}"

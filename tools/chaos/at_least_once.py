@@ -1,15 +1,16 @@
-"""Events to the alerts topic and unusable records to the dead-letter topic, at least once: acknowledged first, then committed.
+"""The negative control: what was delivered before there was exactly-once. Acknowledged first, then committed, nothing remembered.
 
 An event and a dead letter go to the partition number of their frame. After a crash between acknowledgement and commit the same
-frames are read again and may give the same events again.
+frames are read again and may give the same events again; a new owner begins with empty debouncers at the group's offset.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from stream.alerts import AlertContext, AlertRecord, binary
@@ -17,8 +18,10 @@ from stream.errors import DeliveryFailed
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.dead_letters import DeadLetterRecord, dead_letter_record, reference
 from stream.kafka.faults import NOT_ALLOWED, as_stream_error, reaching
+from stream.kafka.taking_up import Opened
+from stream.kafka.partition_client import Group
 from stream.kafka.topology import DEAD_LETTER_MAX_BYTES, TopicNames, check_partitions
-from stream.ports import Tick
+from stream.ports import Assigned, Tick
 from stream.types import DeadLetter
 
 REQUEST_TIMEOUT_MS = 10_000
@@ -29,23 +32,39 @@ STOP_TIMEOUT_S = 15.0
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
-class Committer(Protocol):
-    """Whoever remembers where a restart may begin."""
+@dataclass(slots=True)
+class _Keeping:
+    """One partition: where its group offset says, and nothing else."""
 
-    def commit(self, topic: str, partition: int, incarnation: int, resume_offset: int) -> None:
-        """Take an offset to be committed; returns at once."""
-        ...
+    tp: TopicPartition
+    group: Group
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    incarnation: int = 0
+
+    async def open(self, incarnation: int) -> Opened:
+        """Begin at the group's offset."""
+        self.incarnation = incarnation
+        self.closed.clear()
+        offset = await self.group.consumer.committed(self.tp)
+        if offset is None:
+            offset = (await self.group.consumer.beginning_offsets([self.tp]))[self.tp]
+        self.group.consumer.seek(self.tp, offset)
+        return Opened(offset, Assigned(self.tp.topic, self.tp.partition, incarnation))
+
+    def discard(self) -> None:
+        """It is over."""
+        self.closed.set()
 
 
 class AtLeastOnceSink:
-    """`stream.ports.Sink` over one idempotent producer; `async with` starts and stops it."""
+    """`stream.ports.Sink` over one idempotent producer, and its `Delivery`; `async with` starts and stops it."""
 
-    def __init__(self, connection: KafkaConnection, names: TopicNames, context: AlertContext, committer: Committer) -> None:
+    def __init__(self, connection: KafkaConnection, names: TopicNames, context: AlertContext) -> None:
         """Take the settings; nothing is reached before `async with`."""
         self._connection = connection
         self._names = names
         self._context = context
-        self._committer = committer
+        self._keepings: dict[int, _Keeping] = {}
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
         self._stopping: set[asyncio.Task[None]] = set()
@@ -70,7 +89,16 @@ class AtLeastOnceSink:
         if self._stopping:
             await asyncio.wait(self._stopping, timeout=STOP_TIMEOUT_S)
 
-    async def deliver(self, tick: Tick) -> None:
+    async def check(self) -> None:
+        """Its topics were checked at the start."""
+
+    def keep(self, tp: TopicPartition, group: Group, void: Callable[[], None]) -> _Keeping:
+        """Begin with a partition; nothing of it is ever taken up again."""
+        del void
+        self._keepings[tp.partition] = _Keeping(tp, group)
+        return self._keepings[tp.partition]
+
+    async def deliver(self, tick: Tick) -> bool:
         """Send events, then dead letters; when all are acknowledged, have the resume offset committed in the background.
 
         Raises:
@@ -91,8 +119,14 @@ class AtLeastOnceSink:
             what = f"{len(alerts)} events and {len(tick.dead_letters)} dead letters of {tick.topic}[{tick.partition}]"
             msg = f"{what} were not acknowledged by Kafka at {self._connection.bootstrap_servers}: {error!r}"
             raise DeliveryFailed(msg) from error
+        keeping = self._keepings[tick.partition]
+        if keeping.incarnation != tick.incarnation or keeping.closed.is_set():
+            return False
         if tick.resume_offset is not None:
-            self._committer.commit(tick.topic, tick.partition, tick.incarnation, tick.resume_offset)
+            keeping.group.commits.offer(keeping.tp, tick.resume_offset)
+        if tick.final:
+            keeping.discard()
+        return True
 
     async def _send_alerts(self, producer: AIOKafkaProducer, partition: int, alerts: Sequence[AlertRecord]) -> None:
         acknowledged = []

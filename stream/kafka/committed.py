@@ -1,0 +1,61 @@
+"""Reads committed records of one partition, up to a given end, and passes what the client stumbles over.
+
+The cleaner of a compacted topic leaves control batches without a record, at which aiokafka's read_committed raises for ever; they
+are passed by one offset. Where exactly that is comes out one record at a time: a larger read loses the records before it.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from stream.kafka.connection import KafkaConnection
+from stream.kafka.retired import Retired
+
+EMPTY_CONTROL_BATCH = "Control batch did not contain any records"
+"""aiokafka 0.14's words for it; it has no class of its own."""
+BATCH = 1_000
+"""Records of one read."""
+FETCH_WAIT_MS = 100
+"""Longest wait of the broker for news: the last batch of what is read may be a marker, which wakes nobody."""
+
+
+@asynccontextmanager
+async def committed_reader(connection: KafkaConnection, retired: Retired) -> AsyncIterator[AIOKafkaConsumer]:
+    """Start a consumer without a group that sees committed records only; it is stopped behind our back."""
+    consumer = AIOKafkaConsumer(
+        **connection.client_options(),
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=FETCH_WAIT_MS,
+        max_partition_fetch_bytes=4 * 1024 * 1024,
+    )
+    try:
+        await consumer.start()
+        yield consumer
+    finally:
+        retired.add(consumer)
+
+
+async def read(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> AsyncIterator[ConsumerRecord]:
+    """Give every committed record from `start` up to `end`; waits until all transactions below `end` are over."""
+    consumer.assign([tp])
+    consumer.seek(tp, start)
+    expected, most = start, BATCH
+    while start < end and await consumer.position(tp) < end:
+        try:
+            taken = await consumer.getmany(tp, timeout_ms=FETCH_WAIT_MS, max_records=most)
+        except KafkaError as error:
+            if EMPTY_CONTROL_BATCH not in str(error):
+                raise
+            # a batch that raises loses what lies before: one by one up to the place, and over it
+            consumer.seek(tp, await consumer.position(tp) + 1 if most == 1 else expected)
+            most = BATCH if most == 1 else 1
+            continue
+        for records in taken.values():
+            for record in records:
+                expected = record.offset + 1
+                if record.offset < end:
+                    yield record

@@ -1,0 +1,49 @@
+"""Clients that are not used any more: each is stopped in a task of its own that is never cancelled.
+
+Stopping may wait for a broker that does not answer, and a client whose stop was cancelled lives on for ever.
+"""
+
+import asyncio
+import logging
+from typing import Protocol
+
+log = logging.getLogger(__name__)
+
+
+class Client(Protocol):
+    """A consumer or producer."""
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        ...
+
+
+class Retired:
+    """The clients that are being stopped."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._stopping)
+
+    def add(self, client: Client) -> None:
+        """Stop a client, whenever that will be through."""
+        task = asyncio.create_task(_stop(client))
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
+
+    async def gone(self, timeout_s: float) -> None:
+        """Wait until all are stopped, within a bound."""
+        if self._stopping:
+            _, left = await asyncio.wait(self._stopping, timeout=timeout_s)
+            if left:
+                log.warning("%d Kafka clients were not stopped within %g s", len(left), timeout_s)
+
+
+async def _stop(client: Client) -> None:
+    try:
+        await client.stop()
+    except Exception as error:  # noqa: BLE001  (a client that failed may fail again at its end, in any way)
+        log.info("a Kafka client stopped with %r", error)

@@ -1,0 +1,233 @@
+"""`tools/run bench delivery`: what exactly-once costs on a broker, and how long a worker needs to take up many cameras."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from tools.options import BootstrapOption, JsonOption
+from tools.screen import err, out, write_json
+
+if TYPE_CHECKING:  # aiokafka stays out of --help
+    from stream.kafka.connection import KafkaConnection
+    from stream.kafka.exactly_once import ExactlyOnce
+    from stream.kafka.source import KafkaSource
+    from stream.kafka.topology import TopicNames
+    from stream.ports import Assigned
+    from stream.state_records import CameraRecord
+    from stream.types import Event
+
+PARTITIONS = 48
+LATENCIES = 300
+"""Transactions one after the other."""
+THROUGHPUT_S = 8.0
+BEHAVIORS = 8
+_NOT_IDLE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Of one transaction with one event, milliseconds."""
+
+    p50: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFigures:
+    """What was measured."""
+
+    transactions_per_s: float
+    """Of all partitions side by side, each with one event and one camera."""
+    transaction_ms: Latency
+    """One partition alone, one after the other."""
+    restore_cameras: int
+    restore_s: float
+    """From joining the group until the last partition is open."""
+    live_minutes: float
+    """How long states were written before the restore, a tick a second on every partition."""
+    live_records: int
+
+
+def delivery(
+    *,
+    cameras: Annotated[int, typer.Option("--restore-cameras", min=48, help="Cameras that are taken up.")] = 100_000,
+    live_minutes: Annotated[float, typer.Option("--live-minutes", min=0, help="Write states for so long before.")] = 0.0,
+    live_cameras: Annotated[int, typer.Option("--live-cameras", min=1, help="Changed cameras a tick and partition.")] = 20,
+    bootstrap_servers: BootstrapOption = None,
+    json: JsonOption = None,
+) -> None:
+    """Measure transactions per second, the latency of one alert's transaction, and the restore of many cameras.
+
+    Examples: [bold]tools/run bench delivery --json -[/], [bold]tools/run bench delivery --live-minutes 20[/]
+    """
+    from tools.broker.find import find_broker
+
+    with find_broker(bootstrap_servers) as found:
+        figures = asyncio.run(_measure(found.connection, cameras, live_minutes, live_cameras))
+    if json is not None:
+        write_json(json, asdict(figures))
+    if json != "-":
+        out.print(_table(figures))
+
+
+async def _measure(connection: "KafkaConnection", cameras: int, live_minutes: float, live_cameras: int) -> DeliveryFigures:
+    from stream.kafka.topology import TopicNames, create_topics
+
+    names = TopicNames(f"bench-{time.time_ns()}", f"bench-alerts-{time.time_ns()}", "bench")
+    await create_topics(connection, names, partitions=PARTITIONS)
+    async with _taken_up(connection, names) as (delivery, assigned):
+        err.print(f"{LATENCIES} transactions one after the other")
+        latencies_ms = await _latencies_ms(delivery, assigned[0])
+        err.print(f"{PARTITIONS} partitions side by side for {THROUGHPUT_S:g} s")
+        per_s = await _throughput(delivery, assigned)
+        err.print(f"writing {cameras} cameras")
+        await _populate(delivery, assigned, cameras)
+        written = 0
+        if live_minutes:
+            err.print(f"writing {live_cameras} changed cameras a second and partition for {live_minutes:g} minutes")
+            written = await _live(delivery, assigned, cameras, live_minutes * 60, live_cameras)
+    err.print("taking all of them up")
+    began_s = time.perf_counter()
+    async with _taken_up(connection, names) as (_, assigned):
+        restore_s = time.perf_counter() - began_s
+    found = sum(len(each.cameras) for each in assigned)
+    return DeliveryFigures(
+        transactions_per_s=round(per_s, 1),
+        transaction_ms=Latency(round(latencies_ms[len(latencies_ms) // 2], 1), round(latencies_ms[-3], 1)),
+        restore_cameras=found,
+        restore_s=round(restore_s, 2),
+        live_minutes=live_minutes,
+        live_records=written,
+    )
+
+
+@asynccontextmanager
+async def _taken_up(
+    connection: "KafkaConnection", names: "TopicNames"
+) -> "AsyncIterator[tuple[ExactlyOnce, Sequence[Assigned]]]":
+    """Join the group and take every partition up, as a worker does."""
+    from stream.alerts import AlertContext
+    from stream.kafka.consumer import SourceConfig
+    from stream.kafka.exactly_once import ExactlyOnce
+    from stream.kafka.partition_client import DeliveryConfig
+    from stream.kafka.source import KafkaSource
+    from stream.protocol import Policy
+
+    context = AlertContext(f"/pawsight/{names.group}", "bench", "bench", "bench")
+    delivery = ExactlyOnce(connection, names, context, DeliveryConfig(writer="bench"), Policy())
+    async with delivery, KafkaSource(connection, SourceConfig(names.frames, names.group), delivery) as source:
+        yield delivery, await _all_assigned(source)
+
+
+async def _all_assigned(source: "KafkaSource") -> "Sequence[Assigned]":
+    assigned: dict[int, Assigned] = {}
+    while len(assigned) < PARTITIONS:
+        poll = await source.poll(_NOT_IDLE_S, frozenset())
+        for lost in poll.revoked:
+            assigned.pop(lost.partition, None)
+        assigned |= {each.partition: each for each in poll.assigned}
+    return [assigned[number] for number in sorted(assigned)]
+
+
+async def _latencies_ms(delivery: "ExactlyOnce", one: "Assigned") -> list[float]:
+    latencies_ms = []
+    for number in range(LATENCIES):
+        began_s = time.perf_counter()
+        await _deliver(delivery, one, {"latency": _camera("latency", number)}, events=(_event(number),))
+        latencies_ms.append((time.perf_counter() - began_s) * 1000)
+    return sorted(latencies_ms)
+
+
+async def _throughput(delivery: "ExactlyOnce", assigned: "Sequence[Assigned]") -> float:
+    until_s = time.perf_counter() + THROUGHPUT_S
+    done = 0
+
+    async def one_partition(each: "Assigned") -> None:
+        nonlocal done
+        number = 0
+        while time.perf_counter() < until_s:
+            await _deliver(delivery, each, {"throughput": _camera("throughput", number)}, events=(_event(number),))
+            number += 1
+            done += 1
+
+    await asyncio.gather(*(one_partition(each) for each in assigned))
+    return done / THROUGHPUT_S
+
+
+async def _populate(delivery: "ExactlyOnce", assigned: "Sequence[Assigned]", cameras: int) -> None:
+    for begin in range(0, cameras, PARTITIONS * 250):
+        names = [f"camera-{number:06d}" for number in range(begin, min(cameras, begin + PARTITIONS * 250))]
+        await asyncio.gather(
+            *(
+                _deliver(delivery, each, {name: _camera(name, 0) for name in names[place::PARTITIONS]})
+                for place, each in enumerate(assigned)
+            )
+        )
+
+
+async def _live(delivery: "ExactlyOnce", assigned: "Sequence[Assigned]", cameras: int, lasts_s: float, live_cameras: int) -> int:
+    """Write what a running worker writes: on every partition once a second the cameras that changed."""
+    written = 0
+    began_s = time.perf_counter()
+    tick = 0
+    while time.perf_counter() - began_s < lasts_s:
+        tick += 1
+        for place, each in enumerate(assigned):
+            first = tick * live_cameras * PARTITIONS + place
+            names = [f"camera-{(first + step * PARTITIONS) % cameras:06d}" for step in range(live_cameras)]
+            await _deliver(delivery, each, {name: _camera(name, tick) for name in names})
+            written += live_cameras
+        await asyncio.sleep(max(0.0, began_s + tick - time.perf_counter()))
+    return written
+
+
+async def _deliver(
+    delivery: "ExactlyOnce", to: "Assigned", cameras: "dict[str, CameraRecord]", events: "tuple[Event, ...]" = ()
+) -> None:
+    from stream.ports import Tick
+
+    tick = Tick(to.topic, to.partition, to.incarnation, resume_offset=0, events=events, cameras=cameras)
+    assert await delivery.deliver(tick), "the delivery was not acknowledged"
+
+
+def _camera(name: str, number: int) -> "CameraRecord":
+    """A camera with eight behaviours, one of them open."""
+    from stream.camera_state import BehaviorState, CameraState, Episode, Run
+    from stream.clock import ClockState
+    from stream.phases import Phase
+    from stream.state_records import CameraRecord, Cursor
+    from stream.types import Evidence
+
+    at_s = 1.7e9 + number / 2
+    evidence = Evidence("frames", 7, 123_456 + number, 0, at_s)
+    idle = BehaviorState(run=Run(at_s - 30, at_s, None), episodes=3)
+    opened = BehaviorState(Phase.OPEN, run=Run(at_s - 9, at_s, evidence), episodes=4, episode=Episode(at_s - 9, "info", evidence))
+    behaviors = {f"behavior_{place}": idle for place in range(1, BEHAVIORS)} | {"behavior_0": opened}
+    clock = ClockState(1.7e9, at_s, "6d1ff3a5-5ba3-4dfc-a6a0-6dd1a3bb1c3b")
+    state = CameraState(name, 1_700_000_000_000, clock, at_s, lost=False, sightings=1, behaviors=behaviors)
+    return CameraRecord(state, Cursor(123_456 + number))
+
+
+def _event(number: int) -> "Event":
+    from stream.types import CameraEvent, Kind
+
+    return CameraEvent(f"bench-{number}", Kind.SEEN, "latency", 1.7e9 + number, 1.7e9 + number, None)
+
+
+def _table(figures: DeliveryFigures) -> Table:
+    table = Table(title="delivery")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    table.add_row("transactions per second, 48 partitions", f"{figures.transactions_per_s:.0f}")
+    table.add_row("one alert's transaction, p50", f"{figures.transaction_ms.p50} ms")
+    table.add_row("one alert's transaction, p99", f"{figures.transaction_ms.p99} ms")
+    table.add_row(f"restore of {figures.restore_cameras} cameras", f"{figures.restore_s} s")
+    if figures.live_minutes:
+        table.add_row("after so many minutes of live writes", f"{figures.live_minutes:g} ({figures.live_records} records)")
+    return table

@@ -1,0 +1,127 @@
+"""Others on the frames topic: visitors that send one picture and are never heard of again, and records that nobody can use.
+
+Each visitor must be seen once, lost once and forgotten; each unusable record must be dead-lettered once, whatever happens.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from io import BytesIO
+from uuid import uuid4
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from PIL import Image
+
+from stream.kafka.connection import KafkaConnection
+from stream.wire import FrameHead, frame_headers
+from tools.chaos import pictures
+from tools.chaos.cameras import SOURCE
+from tools.chaos.check import Published
+from tools.chaos.reading import read_all
+from tools.chaos.truth import Code, Script
+
+VISITOR = "visitor-"
+MARK_HEADER = "oracle.mark"
+"""Name of an unusable record, by which its dead letter is found."""
+EVERY_S = 0.7
+_CAMERA_NUMBER = 255
+"""Of every visitor's picture."""
+
+
+@dataclass(slots=True)
+class Bystanders:
+    """Publish, until cancelled, and remember what the brokers have."""
+
+    connection: KafkaConnection
+    topic: str
+    script: Script
+    draw: random.Random
+    visitors: list[str] = field(default_factory=list)
+    unusable: list[str] = field(default_factory=list)
+
+    async def publish(self) -> None:
+        """Send one of each, every now and then; what was not acknowledged may or may not be there, and stands in no list."""
+        while True:
+            with contextlib.suppress(KafkaError):
+                async with AIOKafkaProducer(
+                    **self.connection.client_options(), enable_idempotence=True, request_timeout_ms=5_000
+                ) as producer:
+                    while True:
+                        await self._visit(producer)
+                        await self._spoil(producer)
+                        await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(EVERY_S)
+
+    async def _visit(self, producer: AIOKafkaProducer) -> None:
+        name = f"{VISITOR}{uuid4()}"
+        number = len(self.visitors)
+        picture = pictures.draw(pictures.Carried(_CAMERA_NUMBER, number, (Code.NO,) * pictures.BEHAVIORS), 64, 64)
+        file = BytesIO()
+        Image.fromarray(picture).save(file, "PNG")
+        head = FrameHead(name, self.script.base_s + float(number), "image/png", SOURCE, str(uuid4()), 0)
+        self.visitors.append(name)
+        await producer.send_and_wait(
+            self.topic, file.getvalue(), key=name.encode(), partition=self._partition(), headers=frame_headers(head)
+        )
+
+    async def _spoil(self, producer: AIOKafkaProducer) -> None:
+        mark = str(uuid4())
+        key, value = self.draw.choice(((None, b"no key"), (b"oracle-00", b"no picture"), (b"stranger", b"\x89PNG\r\n\x1a\n cut")))
+        self.unusable.append(mark)
+        headers = [(MARK_HEADER, mark.encode())]
+        await producer.send_and_wait(self.topic, value, key=key, partition=self._partition(), headers=headers)
+
+    def _partition(self) -> int:
+        return self.draw.randrange(self.script.partitions)
+
+
+def visitors_mistakes(alerts: list[Published], sent: set[str]) -> list[str]:
+    """Name the visitors that were not seen exactly once, or lost more than once; those sent last need not be lost yet."""
+    seen: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    other = []
+    for each in alerts:
+        camera = each.alert.camera
+        if camera.startswith(VISITOR):
+            if each.alert.type == "pawsight.camera.seen":
+                seen[camera] += 1
+            elif each.alert.type == "pawsight.camera.lost":
+                lost[camera] += 1
+            else:
+                other.append(f"{camera} has {each.alert.type}")
+    wrong = [f"{camera} was seen {seen[camera]} times" for camera in sent if seen[camera] != 1]
+    wrong += [f"{camera} was seen, but never came" for camera in seen if camera not in sent]
+    return wrong + [f"{camera} was lost {count} times" for camera, count in lost.items() if count > 1] + other
+
+
+async def dead_letters_mistakes(connection: KafkaConnection, frames_topic: str, dead_letters_topic: str) -> list[str]:
+    """Name the records that nobody could use, by what lies on the frames topic, and are not dead-lettered exactly once.
+
+    Raises:
+        KafkaError: the brokers do not answer.
+        TimeoutError: a transaction stays open.
+    """
+    there = [dict(each.headers).get(MARK_HEADER) async for each in read_all(connection, frames_topic, "read_uncommitted")]
+    letters = Counter(
+        [dict(each.headers).get(MARK_HEADER) async for each in read_all(connection, dead_letters_topic, "read_committed")]
+    )
+    wanted = Counter(mark for mark in there if mark is not None)
+    wrong = [
+        f"{mark!r} was sent {wanted[mark]} times, dead-lettered {letters[mark]} times"
+        for mark in wanted
+        if wanted[mark] != letters[mark]
+    ]
+    return wrong + [f"{mark!r} was dead-lettered, but never sent" for mark in letters if mark not in wanted]
+
+
+async def visitors_sent(connection: KafkaConnection, frames_topic: str) -> set[str]:
+    """Read which visitors there were.
+
+    Raises:
+        KafkaError: the brokers do not answer.
+    """
+    keys = [each.key async for each in read_all(connection, frames_topic, "read_uncommitted")]
+    return {key.decode() for key in keys if key is not None and key.startswith(VISITOR.encode())}

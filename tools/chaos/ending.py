@@ -1,0 +1,114 @@
+"""The end of a run: all workers and publishers have stopped, and everything that lies on the topics is counted."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stream.kafka.connection import KafkaConnection
+from stream.kafka.topology import TopicNames
+from tools.chaos.bystanders import VISITOR, dead_letters_mistakes, visitors_mistakes, visitors_sent
+from tools.chaos.check import Verdict, compare, state_differences
+from tools.chaos.engine import Asked, asked
+from tools.chaos.expected import Replay
+from tools.chaos.judge import delivered, replayed
+from tools.chaos.order import OrderReader
+from tools.chaos.reading import high_watermarks, unsettled
+from tools.chaos.stored import stored
+from tools.chaos.truth import Script
+
+
+@dataclass(slots=True)
+class Ending:
+    """The judgement."""
+
+    verdict: Verdict
+    frames: int
+    """Pictures on the frames topic."""
+    asked: Asked
+    other: list[str] = field(default_factory=list)
+    """What must not be, beside wrong alerts, in sentences."""
+
+    @property
+    def problems(self) -> list[str]:
+        """What must not be."""
+        return [*self.verdict.details, *self.other]
+
+
+async def judged(  # noqa: PLR0913  (what is judged)
+    connection: KafkaConnection,
+    names: TopicNames,
+    script: Script,
+    folder: Path,
+    reader: OrderReader,
+    *,
+    is_naive: bool,
+    replay: Replay | None = None,
+) -> Ending:
+    """Judge what lies on the topics and what the workers said at their ends.
+
+    Args:
+        connection: past the proxy.
+        names: the topics.
+        script: the cameras.
+        folder: of the processes' files.
+        reader: has followed the alerts.
+        is_naive: delivery was the negative control.
+        replay: what must have come of the frames; None takes it from the frames topic as it lies there.
+
+    Raises:
+        KafkaError: the brokers do not answer.
+        TimeoutError: a transaction stays open.
+    """
+    replay = replay or await replayed(connection, names.frames, script)
+    alerts = await delivered(connection, names.alerts)
+    partition_of = {camera.name: camera.partition for camera in script.plan()}
+    own = [each for each in alerts if not each.alert.camera.startswith(VISITOR)]
+    verdict = compare(replay.alerts, own, partition_of)
+    ending = Ending(verdict, replay.totals["pictures"], asked(sorted(folder.glob("*.asked"))))
+    if is_naive:
+        return ending
+    ending.other += reader.watch.violations[:20]
+    for topic in (names.alerts, names.state, names.dead_letters):
+        ending.other += await unsettled(connection, topic)
+    ending.other += visitors_mistakes(alerts, await visitors_sent(connection, names.frames))[:20]
+    ending.other += (await dead_letters_mistakes(connection, names.frames, names.dead_letters))[:20]
+    found = await stored(connection, names)
+    own_states = [each for each in found.cameras if not each["camera"].startswith(VISITOR)]
+    ending.other += state_differences(replay, own_states)
+    for place, end in (await high_watermarks(connection, names.frames)).items():
+        record = found.partitions.get(place.partition)
+        if end and (record is None or record.resume_offset != end or not record.clean):
+            ending.other.append(f"{place} ends at {end}, its record is {record}")
+    ending.other += conservation(folder) + leaks(folder)
+    return ending
+
+
+def conservation(folder: Path) -> list[str]:
+    """Name the workers whose counters do not add up, of those that ended in order."""
+    wrong = []
+    for log in sorted(folder.glob("*.log")):
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith('{"at_s"'):
+                counts = json.loads(line)
+                wrong += [f"{log.stem}: {each}" for each in _unbalanced(counts)]
+    return wrong
+
+
+def leaks(folder: Path) -> list[str]:
+    """Name what workers left behind that ended in order."""
+    told = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.leaks.json"))}
+    return [f"{name}: {task} was left" for name, each in told.items() for task in each["tasks"]]
+
+
+def _unbalanced(counts: Mapping[str, int]) -> list[str]:
+    """Records and pictures that went in and did not come out; what a stop left in decoders and queues may be missing."""
+    wrong = []
+    records = counts["used"] + counts["dead_lettered"] + counts["repeated"] + counts["stale"]
+    if counts["received"] != records:
+        wrong.append(f"received {counts['received']} records, accounted for {records}")
+    parts = ("answered", "sampled_out", "late", "clock", "no_keyframe", "duplicate", "undecodable", "decode_only", "stale_frames")
+    pictures = sum(counts[part] for part in parts)
+    if counts["decoded"] < pictures:
+        wrong.append(f"decoded {counts['decoded']} pictures, accounted for {pictures}")
+    return wrong

@@ -1,0 +1,106 @@
+"""The alerts that a frames topic must lead to, told from its records alone, in offset order: no worker, no batch, no restart.
+
+A second implementation of DESIGN sections 6 and 7 that imports nothing of `stream`: here which pictures are asked, and in which
+order; `tools.chaos.debounced` has the clock and the rules.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tools.chaos.debounced import Alert, CameraReplay, Rule, Rules, Shot
+
+__all__ = ["Alert", "Replay", "Rule", "Rules", "Sent", "Shot"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One record of the frames topic."""
+
+    camera: str
+    stream: str | None
+    seq: int | None
+    shots: tuple[Shot, ...]
+    """In order of presentation; one for a still or an access unit."""
+    unit: str | None = None
+    """Content type of an access unit; None for what stands alone."""
+    keyframe: bool = False
+    """Of an access unit."""
+    pts: int = 0
+    """Of an access unit, in any unit of time."""
+
+
+@dataclass(slots=True)
+class _Decoder:
+    """A camera's access units since the keyframe, to be put in order of presentation."""
+
+    unit: str | None = None
+    stream: str | None = None
+    seq: int | None = None
+    has_keyframe: bool = False
+    held: list[tuple[int, Shot]] = field(default_factory=list)
+
+    def drain(self) -> list[Shot]:
+        """Let everything out."""
+        shots = [shot for _, shot in sorted(self.held, key=lambda one: one[0])]
+        self.held = []
+        return shots
+
+    def breaks_at(self, sent: Sent) -> bool:
+        """Whether a record does not continue the ones before."""
+        if (self.unit, self.stream) != (sent.unit, sent.stream):
+            return True
+        return sent.seq is not None and self.seq is not None and sent.seq > self.seq + 1
+
+
+class Replay:
+    """A whole frames topic, without a worker."""
+
+    def __init__(self, rules: Rules) -> None:
+        """Begin before the first record."""
+        self.totals: Counter[str] = Counter()
+        """records, pictures = accepted + late + clock, and the access units that no picture comes of: no_keyframe, duplicate."""
+        self.cameras: dict[str, CameraReplay] = {}
+        self._rules = rules
+        self._decoders: dict[str, _Decoder] = {}
+
+    def take(self, sent: Sent) -> None:
+        """Take a record; those of one camera in offset order."""
+        self.totals["records"] += 1
+        camera = self.cameras.setdefault(sent.camera, CameraReplay(sent.camera, self._rules, self.totals))
+        decoder = self._decoders.setdefault(sent.camera, _Decoder())
+        if sent.unit is None or decoder.breaks_at(sent):
+            self._drain(sent.camera)
+            decoder = self._decoders[sent.camera] = _Decoder(sent.unit, sent.stream)
+        if sent.unit is None:
+            for shot in sent.shots:
+                camera.take(shot, sent.stream)
+            return
+        if sent.seq is not None and decoder.seq is not None and sent.seq <= decoder.seq:
+            self.totals["duplicate"] += 1
+            return
+        decoder.seq = sent.seq
+        if sent.keyframe:
+            self._drain(sent.camera)
+            decoder.has_keyframe = True
+        if decoder.has_keyframe:
+            decoder.held += [(sent.pts, shot) for shot in sent.shots]
+        else:
+            self.totals["no_keyframe"] += 1
+
+    def finish(self, lost: Iterable[str] = ()) -> None:
+        """End the topic: what lies in decoders comes out, and these cameras were silent for long enough."""
+        for camera in self._decoders:
+            self._drain(camera)
+        for camera in lost:
+            self.cameras[camera].lose()
+
+    @property
+    def alerts(self) -> dict[str, list[Alert]]:
+        """What was to be published of each camera so far, in order."""
+        return {name: camera.alerts for name, camera in self.cameras.items()}
+
+    def _drain(self, camera: str) -> None:
+        decoder = self._decoders[camera]
+        for shot in decoder.drain():
+            self.cameras[camera].take(shot, decoder.stream)

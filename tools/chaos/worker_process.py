@@ -1,0 +1,188 @@
+"""One worker of a chaos run as a process of its own: the real worker, source and delivery around the oracle engine.
+
+Started as `python -m tools.chaos.worker_process JSON`; tells what it does in its status file.
+"""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stream.alerts import AlertContext
+from stream.cameras import CameraRegistry
+from stream.clock import ClockRules
+from stream.debounce_rules import DebounceRule, DebounceRules
+from stream.decode.trial import Trial
+from stream.errors import StreamError
+from stream.intake import IntakeConfig
+from stream.kafka.connection import KafkaConnection
+from stream.kafka.consumer import SourceConfig
+from stream.kafka.exactly_once import ExactlyOnce
+from stream.kafka.partition_client import DeliveryConfig
+from stream.kafka.source import KafkaSource
+from stream.kafka.topology import TopicNames
+from stream.protocol import Policy
+from stream.worker import Ports, Worker, WorkerConfig
+from tools.chaos.at_least_once import AtLeastOnceSink
+from tools.chaos.crashing_port import CrashingPort
+from tools.chaos.engine import OracleEngine
+from tools.chaos.pictures import SIZE
+from tools.chaos.status import Files, Status
+from tools.chaos.truth import RULES, SAMPLE_FPS, Script
+
+T = TypeVar("T")
+
+STATUS_EVERY_S = 0.02
+STATUS_AT_LEAST_EVERY_S = 1.0
+DECODE_THREADS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the run tells a worker."""
+
+    name: str
+    """Kafka client id."""
+    folder: str
+    """Of its status files."""
+    bootstrap_servers: str
+    frames: str
+    alerts: str
+    group: str
+    script: dict[str, Any]
+    """As `Script.as_json`."""
+    session_s: float
+    deadline_s: float
+    batch_s: float
+    """Time that the device takes for a batch."""
+    device_timeout_s: float
+    max_wait_s: float
+    forget_after_s: float
+    is_naive: bool
+    """Deliver as it was before there was exactly-once."""
+    trial_s: float
+    """Time limit of a record that is tried aside."""
+    silence_grace_s: float
+    """How long a partition must have been proven live before silence counts."""
+    policy: dict[str, bool]
+    """What an operator accepts."""
+
+    @property
+    def files(self) -> Files:
+        """Status files."""
+        return Files(Path(self.folder), self.name)
+
+
+def config(told: Told) -> WorkerConfig:
+    """Ask what the script's cameras answer, by the script's rules."""
+    rules = Script.from_json(told.script).rules()
+    debounce = DebounceRules.of(
+        (
+            DebounceRule(
+                rule.behavior,
+                rule.start_above,
+                rule.stop_below,
+                start_after_s=rule.start_after_s,
+                stop_after_s=rule.stop_after_s,
+                cooldown_s=rule.cooldown_s,
+                max_duration_s=rule.max_duration_s,
+            )
+            for rule in RULES
+        ),
+        max_gap_s=rules.max_gap_s,
+        lost_after_s=rules.lost_after_s,
+        forget_after_s=told.forget_after_s,
+    )
+    clock = ClockRules(SAMPLE_FPS, max_gap_s=rules.max_gap_s, max_jump_s=rules.max_jump_s)
+    return WorkerConfig(
+        behaviors=tuple(rule.behavior for rule in RULES),
+        debounce=debounce,
+        intake=IntakeConfig(clock, CameraRegistry({}), SIZE, rules.lost_after_s),
+        buckets=(1, 2, 4, 8),
+        max_wait_s=told.max_wait_s,
+        poll_timeout_s=0.2,
+        tick_s=0.3,
+        device_timeout_s=told.device_timeout_s,
+        drain_timeout_s=10.0,
+        silence_grace_s=told.silence_grace_s,
+    )
+
+
+async def work(told: Told) -> None:
+    """Work until SIGTERM."""
+    names = TopicNames(told.frames, told.alerts, told.group)
+    connection = KafkaConnection(told.bootstrap_servers, client_id=told.name)
+    files = told.files
+    context = AlertContext(f"/pawsight/{told.group}", "oracle", "oracle", "oracle")
+    delivery: AtLeastOnceSink | ExactlyOnce
+    if told.is_naive:
+        delivery = AtLeastOnceSink(connection, names, context)
+    else:
+        settings = DeliveryConfig(writer=told.name, deadline_s=told.deadline_s)
+        delivery = ExactlyOnce(
+            connection, names, context, settings, Policy(**told.policy), lambda port: CrashingPort(port, files)
+        )
+    engine = OracleEngine(told.batch_s, Path(told.folder) / "stall", Path(told.folder) / f"{told.name}.asked")
+    trial = Trial(time_limit_s=told.trial_s)
+    source_config = replace(SourceConfig(told.frames, told.group), session_timeout_s=told.session_s)
+    async with delivery, KafkaSource(connection, source_config, delivery) as source:
+        worker = Worker(Ports(source, delivery, engine.infer, _Threads(), trial), config(told))
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, worker.stop)
+        telling = asyncio.create_task(_tell(worker, delivery, files))
+        try:
+            await worker.run()
+        finally:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+            await trial.close()
+            _say(json.dumps({"at_s": time.time(), **worker.counts.as_dict(), **source.counts}))
+
+
+class _Threads:
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
+
+    async def __call__(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+async def _tell(worker: Worker, delivery: AtLeastOnceSink | ExactlyOnce, files: Files) -> None:
+    last, told_s = (-1, -1), 0.0
+    while True:
+        now = worker.open_records, delivery.writing if isinstance(delivery, ExactlyOnce) else 0
+        if now != last or time.time() - told_s > STATUS_AT_LEAST_EVERY_S:
+            last, told_s = now, time.time()
+            Status(*now, told_s).write(files)
+        await asyncio.sleep(STATUS_EVERY_S)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+async def main(told: Told) -> list[str]:
+    """Work, then name the tasks that are left of it."""
+    await work(told)
+    await asyncio.sleep(0)
+    return [repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    told = Told(**json.loads(sys.argv[1]))
+    try:
+        leaks = asyncio.run(main(told))
+    except StreamError as error:
+        _say(f"error: {error}")
+        sys.exit(3)
+    (Path(told.folder) / f"{told.name}.leaks.json").write_text(json.dumps({"tasks": leaks}), encoding="utf-8")
+    sys.exit(0)

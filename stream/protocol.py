@@ -209,6 +209,10 @@ class Protocol:
     def waited(self) -> None:
         """The back-off is over: from the first step again."""
         self._waiting = False
+        self.dropped()
+
+    def dropped(self) -> None:
+        """The writer was given up, for no failure of its own: from the first step again."""
         self.decided = None
         self._steps = list(Step)
 

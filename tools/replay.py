@@ -2,27 +2,35 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 from rich.markup import escape
 
+from stream.timestamps import to_rfc3339
 from tools import settings
+from tools.errors import CommandError
 from tools.options import DEFAULT_FRAMES_TOPIC, BootstrapOption, CamerasOption, FramesTopicOption, JsonOption, parse_speed
 from tools.screen import err, out, progress_bar, write_json
 
 if TYPE_CHECKING:  # PyAV and aiokafka stay out of --help
     from tools.publish import Destination, Tally
     from tools.recordings import Form, Publication, Recording
+    from tools.recordings.resume import Sent
+
+    OnPublication: TypeAlias = Callable[[Publication], None]
 
 
 def replay(  # noqa: PLR0913  (a command's options)
     sources: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Files, folders, globs, URLs, or CAMERA=VIDEO.")],
     *,
     form: Annotated[
-        Literal["segments", "stills"], typer.Option("--as", help="Video segments as they lie in the file, or single pictures.")
+        Literal["segments", "stills", "access-units"],
+        typer.Option(
+            "--as", help="Video segments as they lie in the file, single pictures, or single frames as encoded (H.264, H.265)."
+        ),
     ] = "segments",
     speed: Annotated[
         str, typer.Option("--speed", metavar="1|N|max", help="How much faster than it happened; max: as fast as it goes.")
@@ -31,6 +39,9 @@ def replay(  # noqa: PLR0913  (a command's options)
     start_at: Annotated[
         str, typer.Option("--start-at", metavar="recorded|now|TIME", help="Capture time of the first pictures.")
     ] = "recorded",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on behind what an earlier run, with the same arguments, left on the topic.")
+    ] = False,
     copies: Annotated[int, typer.Option("--copies", metavar="N", min=1, help="Cameras per video: NAME-1 to NAME-N.")] = 1,
     offset_s: Annotated[
         float, typer.Option("--offset-s", metavar="S", min=0.0, help="Each copy begins so many seconds after the one before.")
@@ -52,17 +63,25 @@ def replay(  # noqa: PLR0913  (a command's options)
     Exit status 0: all was published; 1: a video was damaged or no video (what can be read of it is published).
 
     Example: [bold]tools/run replay videos/ gate=rtsp://10.0.0.7/live --speed 4[/]
+
+    After a crash: [bold]tools/run replay yard.mp4 --as access-units --resume[/]
     """
     from tools.publish import Destination
     from tools.questions import load_cameras
-    from tools.recordings import AsSegments, AsStills, Placement, find, parse_start
+    from tools.recordings import AsAccessUnits, AsSegments, AsStills, Placement, find, parse_start
 
     pace = parse_speed(speed)
     recordings = find(sources, Placement(parse_start(start_at), copies, offset_s))
+    if resume:
+        _check_repeatable(recordings, start_at)
     registry = load_cameras(cameras).including(recording.camera for recording in recordings)
     destination = Destination(settings.kafka_connection(bootstrap_servers), frames_topic, registry)
-    shape = AsSegments(segment_s) if form == "segments" else AsStills(still_fps, picture, segment_s=segment_s)
-    run = Replay(recordings, shape, pace, loop=loop)
+    shapes: dict[str, Form] = {
+        "segments": AsSegments(segment_s),
+        "stills": AsStills(still_fps, picture, segment_s=segment_s),
+        "access-units": AsAccessUnits(segment_s),
+    }
+    run = Replay(recordings, shapes[form], pace, loop=loop, resume=resume)
     began = time.monotonic()
     try:
         asyncio.run(run.publish(destination))
@@ -72,37 +91,59 @@ def replay(  # noqa: PLR0913  (a command's options)
         raise typer.Exit(1)
 
 
+def _check_repeatable(recordings: "Sequence[Recording]", start_at: str) -> None:
+    """Refuse to go on with what is never the same again."""
+    if start_at == "now":
+        msg = (
+            "--resume needs the capture times that the stopped run had: `--start-at now` gives others; give that run's as a time"
+        )
+        raise CommandError(msg)
+    for recording in recordings:
+        if recording.live:
+            msg = f"--resume goes on with files: {recording.name} is a live stream, of which nothing comes again"
+            raise CommandError(msg)
+
+
 class Replay:
     """Recordings on their way to the topic, and what became of them."""
 
-    def __init__(self, recordings: "Sequence[Recording]", form: "Form", pace: float | None, *, loop: bool) -> None:
-        """Play files together at a pace, in a loop if wanted; live streams set their own pace and may end."""
+    def __init__(
+        self, recordings: "Sequence[Recording]", form: "Form", pace: float | None, *, loop: bool = False, resume: bool = False
+    ) -> None:
+        """Play files together at a pace, in a loop if wanted; live streams set their own pace and may end.
+
+        To resume is to begin behind what lies of each camera on the topic; only files can.
+        """
         self.problems: list[str] = []
+        self.skipped = 0
+        """Records that lay on the topic."""
         self.tally: Tally | None = None
         """None until the brokers answered."""
         self._recordings = recordings
         self._form = form
         self._pace = pace
         self._loop = loop
+        self._resume = resume
 
     async def publish(self, destination: "Destination") -> None:
         """Publish all of it; live streams each have a reader of their own, so that none waits for another."""
         from concurrent.futures import ThreadPoolExecutor
 
         from tools.publish import opened
-        from tools.recordings import merged
 
         files = [recording for recording in self._recordings if not recording.live]
         live = [recording for recording in self._recordings if recording.live]
         sources = [[recording] for recording in live] + ([files] if files else [])
-        async with opened(destination) as publisher:
+        async with opened(destination, [each.camera for each in files] if self._resume else ()) as publisher:
             self.tally = publisher.tally
+            if self._resume:
+                self._say_where(destination.topic, publisher.sent)
             readers = ThreadPoolExecutor(len(sources), thread_name_prefix="read")
             with self._progress() as advance:
                 tasks = [
                     asyncio.create_task(
                         publisher.publish(
-                            merged(together, self._form, self._complain, loop=self._loop),
+                            self._played(together, publisher.sent, advance),
                             None if together[0].live else self._pace,
                             advance,
                             readers,
@@ -118,12 +159,34 @@ class Replay:
                         task.cancel()
                     await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _played(
+        self, together: "Sequence[Recording]", sent: "Mapping[str, Sent]", on_skipped: "OnPublication"
+    ) -> "Iterator[Publication]":
+        """Give what is left to publish; every camera skips what was sent before any gives a record: wrong arguments send none."""
+        from tools.recordings import in_order_of_readiness, publications
+        from tools.recordings.resume import rest
+
+        cameras = {each.camera: publications(each, self._form, self._complain, loop=self._loop) for each in together}
+        return in_order_of_readiness(
+            rest(played, sent[camera], on_skipped) if camera in sent else played for camera, played in cameras.items()
+        )
+
+    def _say_where(self, topic: str, sent: "Mapping[str, Sent]") -> None:
+        for camera in (recording.camera for recording in self._recordings):
+            if camera in sent:
+                count = sent[camera].seq + 1
+                self.skipped += count
+                place = f"{count} records lie on {topic}, the last one of {to_rfc3339(sent[camera].captured_at_s)}: skipped"
+            else:
+                place = f"nothing lies on {topic}: begins at its beginning"
+            err.print(f"{escape(camera)}: {escape(place)}", soft_wrap=True)
+
     def _complain(self, problem: str) -> None:
         self.problems.append(problem)
         err.print(f"[yellow]warning:[/] {escape(problem)}")
 
     @contextmanager
-    def _progress(self) -> "Iterator[Callable[[Publication], None]]":
+    def _progress(self) -> "Iterator[OnPublication]":
         """Show seconds of video, of as many as there are if that is known."""
         from tools.recordings import length_s
 
@@ -154,6 +217,7 @@ def _report(run: Replay, wall_s: float, json: str | None) -> None:
     if json is not None:
         figures = {
             "records": tally.records,
+            "skipped": run.skipped,
             "bytes": tally.bytes,
             "cameras": len(tally.cameras),
             "wall_s": wall_s,

@@ -43,7 +43,10 @@ def watch(  # noqa: PLR0913  (a command's options)
     cameras: CamerasOption = None,
     group: GroupOption = DEFAULT_GROUP,
     form: Annotated[
-        Literal["segments", "stills"], typer.Option("--as", help="How a camera would have sent the video.")
+        Literal["segments", "stills", "access-units"],
+        typer.Option(
+            "--as", help="How a camera would have sent the video; access-units: single frames as encoded (H.264, H.265)."
+        ),
     ] = "segments",
     start_at: Annotated[
         str, typer.Option("--start-at", metavar="recorded|now|TIME", help="Capture time of the first pictures.")
@@ -56,9 +59,11 @@ def watch(  # noqa: PLR0913  (a command's options)
     """Show the events of recorded videos, as the worker would publish them.
 
     Example: [bold]tools/run watch yard.mp4 kitchen=/tmp/day3.mkv --json events.jsonl[/]
+
+    As its camera encoded it: [bold]tools/run watch yard.mp4 --as access-units[/]
     """
     from tools.assembly import open_device
-    from tools.recordings import AsSegments, AsStills, Placement, find, merged, parse_start
+    from tools.recordings import AsAccessUnits, AsSegments, AsStills, Form, Placement, find, merged, parse_start
 
     recordings = find(videos, Placement(parse_start(start_at)))
     problems: list[str] = []
@@ -69,7 +74,8 @@ def watch(  # noqa: PLR0913  (a command's options)
 
     with open_device(model, questions, cameras) as device, contextlib.ExitStack() as stack:
         stills = AsStills(sample_fps=device.asked.clock.sample_fps)
-        publications = merged(recordings, AsSegments() if form == "segments" else stills, complain)
+        forms: dict[str, Form] = {"segments": AsSegments(), "stills": stills, "access-units": AsAccessUnits()}
+        publications = merged(recordings, forms[form], complain)
         target = None if json_target is None else stack.enter_context(_opened(json_target))
         asyncio.run(_run(device, recordings, publications, _printer(device, group, target), complain))
     if problems:
@@ -86,7 +92,7 @@ async def _run(
     from stream.recording import CallbackSink, RecordingSource
 
     names = sorted(recording.camera for recording in recordings)
-    source = RecordingSource(_records(publications, names), TOPIC, len(names))
+    source = RecordingSource(records(publications, names), TOPIC, len(names))
     sink = CallbackSink(on_event, lambda letter: complain(f"{(letter.record.key or b'').decode()}: {letter.message}"))
     worker = device.worker(source, sink)
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, worker.stop)
@@ -95,7 +101,7 @@ async def _run(
     err.print(f"{counts.used} records, {counts.decoded} pictures decoded, {counts.answered} asked, {counts.events} events")
 
 
-def _records(publications: "Iterator[Publication]", cameras: Sequence[str]) -> "Iterator[Record]":
+def records(publications: "Iterator[Publication]", cameras: Sequence[str]) -> "Iterator[Record]":
     """Dress publications as the records that replay would have put on the topic."""
     from stream.types import Record
     from stream.wire import FrameHead, frame_headers

@@ -6,6 +6,7 @@ on to the picture that was decoded from it, in whatever order pictures come out.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -143,8 +144,7 @@ class AccessUnitDecoder:
         for pending in self._pending.values():
             pending.behind += 1
         self._pending[packet.position.offset] = _Pending(packet.captured_at_s, self._needed)
-        shown = self._show(admit)
-        return Fed(shown, self._give_up(shown))
+        return Fed(self._show(admit), self._give_up())
 
     def drain(self, admit: AdmitShown) -> Fed:
         """Let everything out; a keyframe is needed afterwards."""
@@ -205,10 +205,8 @@ class AccessUnitDecoder:
 
     def _empty(self) -> None:
         """Take out what the decoder holds back, and make it ready for a keyframe."""
-        try:
+        with suppress(av.FFmpegError):  # it broke at its last record: what it held is gone
             self._decoded += self._codec.decode(None)
-        except av.FFmpegError:
-            return  # it broke at its last record: what it held is gone
         self._codec.flush_buffers()
 
     def _show(self, admit: AdmitShown) -> tuple[Shown, ...]:
@@ -234,13 +232,13 @@ class AccessUnitDecoder:
             if each >= self._key:
                 pending.keyframe_offset = self._key
 
-    def _give_up(self, shown: tuple[Shown, ...]) -> tuple[int, ...]:
+    def _give_up(self) -> tuple[int, ...]:
         """Leave the records alone of which no picture can come any more."""
-        is_past_key = self._key_before is None and any(one.offset == self._key for one in shown)
+        passed = self._key if self._key_before is None else None  # what was fed before this keyframe is shown before it
         given_up = [
             offset
             for offset, pending in self._pending.items()
-            if pending.behind > _MAX_BEHIND or (is_past_key and self._key is not None and offset < self._key)
+            if pending.behind > _MAX_BEHIND or (passed is not None and offset < passed)
         ]
         for offset in given_up:
             del self._pending[offset]

@@ -12,6 +12,9 @@ SLICES: Mapping[str, range] = {H264: range(1, 6), H265: range(32)}
 SPS: Mapping[str, int] = {H264: 7, H265: 33}
 """Types of sequence parameter sets (same tables)."""
 
+_MAX_HEADS = 1000
+"""NAL units before the first slice: at the most 32 + 256 parameter sets, and messages; megabytes of them would take seconds."""
+
 
 @dataclass(slots=True)
 class Bits:
@@ -48,7 +51,9 @@ def begins_with_start_code(access_unit: bytes) -> bool:
 def types(content_type: str, access_unit: bytes) -> Iterator[tuple[int, int]]:
     """Give the type of each NAL unit up to the first slice, and where its header lies (H.264 7.3.1, H.265 7.3.1.2)."""
     at = access_unit.find(START_CODE) + len(START_CODE)
-    while len(START_CODE) <= at < len(access_unit):
+    for _ in range(_MAX_HEADS):
+        if not len(START_CODE) <= at < len(access_unit):
+            return
         kind = access_unit[at] & 0x1F if content_type == H264 else access_unit[at] >> 1 & 0x3F
         yield kind, at
         if kind in SLICES[content_type]:

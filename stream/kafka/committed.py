@@ -4,6 +4,8 @@ The cleaner of a compacted topic leaves control batches without a record, at whi
 are passed by one offset. Where exactly that is comes out one record at a time: a larger read loses the records before it.
 """
 
+import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,10 +15,14 @@ from aiokafka.errors import KafkaError
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.retired import Retired
 
+log = logging.getLogger(__name__)
+
 EMPTY_CONTROL_BATCH = "Control batch did not contain any records"
 """aiokafka 0.14's words for it; it has no class of its own."""
 BATCH = 1_000
 """Records of one read."""
+SAY_EVERY_S = 10.0
+"""A transaction that holds readers up for so long is told of."""
 FETCH_WAIT_MS = 100
 """Longest wait of the broker for news: the last batch of what is read may be a marker, which wakes nobody."""
 
@@ -43,7 +49,7 @@ async def read(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: 
     """Give every committed record from `start` up to `end`; waits until all transactions below `end` are over."""
     consumer.assign([tp])
     consumer.seek(tp, start)
-    expected, most = start, BATCH
+    expected, most, moved_s = start, BATCH, time.monotonic()
     while start < end and await consumer.position(tp) < end:
         try:
             taken = await consumer.getmany(tp, timeout_ms=FETCH_WAIT_MS, max_records=most)
@@ -54,8 +60,12 @@ async def read(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: 
             consumer.seek(tp, await consumer.position(tp) + 1 if most == 1 else expected)
             most = BATCH if most == 1 else 1
             continue
+        if not taken and time.monotonic() - moved_s > SAY_EVERY_S:
+            moved_s = time.monotonic()
+            log.warning("%s is decided up to %d, and ends at %d: waiting for an open transaction on it", tp, expected, end)
         for records in taken.values():
             for record in records:
+                moved_s = time.monotonic()
                 expected = record.offset + 1
                 if record.offset < end:
                     yield record

@@ -1,5 +1,10 @@
 """What aiokafka's errors mean for a stream: refused for good, or lost and worth a restart.
 
+Of what a transaction raises only a refusal ends the worker. Everything else, whatever its class, means one thing: it failed or
+its outcome is unknown, so the partition's memory and its client are dropped, and what is committed is read again. aiokafka
+raises more than its own errors there: `AssertionError` from a client that failed before, `IllegalOperation` from one that gave
+up meanwhile, `TimeoutError` at our own deadline. tests/integration/test_error_codes.py holds what it does for each error code.
+
 The sentences name the cluster and the remedy; nothing else of a client's state gets into them.
 """
 
@@ -15,6 +20,7 @@ from aiokafka.errors import (
     KafkaError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
     UnsupportedSaslMechanismError,
 )
 
@@ -28,16 +34,29 @@ NOT_ALLOWED = (
     GroupAuthorizationFailedError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
     UnsupportedSaslMechanismError,
 )
 """What no restart mends."""
 
 
+def refusal(error: BaseException) -> BaseException | None:
+    """Find what no restart mends behind an error; None if there is nothing of the kind.
+
+    aiokafka's sender and its search for a coordinator raise a plain `KafkaError` that has the broker's answer as its cause.
+    """
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, NOT_ALLOWED):
+        found = found.__cause__
+    return found
+
+
 def as_stream_error(error: Exception, connection: KafkaConnection) -> StreamError:
     """Say in one sentence what a client's error means."""
     where = connection.bootstrap_servers
-    if isinstance(error, NOT_ALLOWED):
-        return StreamRefused(f"Kafka at {where} does not allow it: {_words(error)}. Check the [kafka] settings and the ACLs")
+    refused = refusal(error)
+    if refused is not None:
+        return StreamRefused(f"Kafka at {where} does not allow it: {_words(refused)}. Check the [kafka] settings and the ACLs")
     if isinstance(error, KafkaConnectionError):
         return SourceLost(
             f"no Kafka broker can be used at {where}. Start one with `tools/run broker`, give another with --bootstrap-servers, "
@@ -63,5 +82,5 @@ async def reaching(connection: KafkaConnection) -> AsyncIterator[None]:
         raise StreamRefused(msg) from error
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     return str(error) or type(error).__name__

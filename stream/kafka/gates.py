@@ -186,7 +186,7 @@ class Gates(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's base
         if opened is None or not self.holds(gate):
             return
         self.counts.taken_up += 1
-        self.counts.skipped_by_retention += max(0, opened.read_from - (opened.assigned.resume_offset or 0))
+        self.counts.skipped_by_retention += opened.skipped
         gate.is_announced = True
         self._assigned.append(opened.assigned)
         self._admit(gate, opened.read_from)

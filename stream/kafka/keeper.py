@@ -16,7 +16,7 @@ from stream.alerts import AlertContext, binary
 from stream.errors import SourceLost, StateRefused
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.dead_letters import dead_letter_record, reference
-from stream.kafka.faults import NOT_ALLOWED, as_stream_error
+from stream.kafka.faults import as_stream_error, refusal
 from stream.kafka.port import Port
 from stream.kafka.taking_up import Opened, TakingUp
 from stream.ports import Tick
@@ -117,10 +117,8 @@ class Keeper:
         try:
             async with asyncio.timeout(self._keeping.deadline_s):
                 record = await self._transact(port, tick)
-        except NOT_ALLOWED as error:
-            self.discard()
-            raise as_stream_error(error, self._keeping.connection) from error
-        except Exception as error:  # noqa: BLE001  (aiokafka raises what it likes, assertions among it; all mean the same)
+        except Exception as error:  # noqa: BLE001  (aiokafka raises what it likes, assertions among it; all but a refusal mean the same)
+            self._end_if_refused(error)
             self._fail(f"a transaction: {error!r}")
             return False
         finally:
@@ -139,8 +137,9 @@ class Keeper:
         return True
 
     def discard(self) -> None:
-        """Drop the writer: nothing more is delivered."""
+        """Drop the writer: nothing more is delivered, and `open` begins with the first step."""
         self.closed.set()
+        self._protocol.dropped()
         self._drop()
 
     def _drop(self) -> None:
@@ -160,12 +159,10 @@ class Keeper:
             # as long as transactions of others are open nobody can say what is committed: READ has no bound
             async with asyncio.timeout(None if step is Step.READ else self._keeping.deadline_s + 2):
                 await taking.take(step, decided if isinstance(decided, Opening) else None)
-        except NOT_ALLOWED as error:
-            self.discard()
-            raise as_stream_error(error, self._keeping.connection) from error
         except StateRefused as error:
             self._protocol.refused(str(error))
         except Exception as error:  # noqa: BLE001  (as in `deliver`)
+            self._end_if_refused(error)
             log.warning("%s[%d]: %s failed: %r", *self._place, step.name.lower(), error)
             self._protocol.failed(f"{step.name.lower()}: {error!r}")
         else:
@@ -224,6 +221,11 @@ class Keeper:
         except _TOO_LARGE:  # the topic takes less than it should: next time as a reference
             self._too_large.add(offset)
             raise
+
+    def _end_if_refused(self, error: Exception) -> None:
+        if refusal(error) is not None:
+            self.discard()
+            raise as_stream_error(error, self._keeping.connection) from error
 
     def _fail(self, cause: str) -> None:
         log.warning("%s[%d]: %s; taking it up again", *self._place, cause)

@@ -27,6 +27,8 @@ class Opened:
 
     read_from: int
     assigned: Assigned
+    skipped: int = 0
+    """Offsets that retention deleted before they were read."""
 
 
 @dataclass(slots=True)
@@ -93,7 +95,7 @@ class TakingUp:
             suspect=self._is_suspect,
         )
         self.port.seek(read_from)
-        return Opened(read_from, assigned)
+        return Opened(read_from, assigned, opening.skipped)
 
     async def _read(self) -> None:
         end = await self.port.state_end()

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -94,6 +95,13 @@ async def done(world: World, fault: Fault) -> Injected:
     return injected
 
 
+async def _until_still(pid: int) -> None:
+    """Wait until a process is stopped."""
+    async with asyncio.timeout(PATIENCE_S):
+        while "T (stopped)" not in Path(f"/proc/{pid}/status").read_text():  # noqa: ASYNC110, ASYNC240  (only asking tells)
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize(
     ("kind", "codes"),
     [
@@ -118,10 +126,10 @@ async def test_stopped_worker_stands_still(world: World) -> None:
     """While it lasts, the worker's status does not change."""
     await world.all_tick()
     worker = world.fleet.workers[0]
-    task = asyncio.create_task(inject(a_fault(Kind.STOP, 1.0), world))
-    await asyncio.sleep(0.5)
+    task = asyncio.create_task(inject(a_fault(Kind.STOP, 2.0), world))
+    await _until_still(worker.pid)
     before = worker.status
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(1.0)
     assert worker.status == before
     await task
 
@@ -174,10 +182,10 @@ async def test_open_transaction_does_not_survive_the_broker(world: World, names:
 async def test_stopped_broker_stops_everybody(world: World) -> None:
     """While it stands still nobody commits."""
     await world.all_tick()
-    task = asyncio.create_task(inject(a_fault(Kind.BROKER_STOP, 1.5), world))
-    await asyncio.sleep(0.7)
+    task = asyncio.create_task(inject(a_fault(Kind.BROKER_STOP, 2.0), world))
+    await _until_still(world.nodes[0].pid)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(world.all_tick(), 0.5)
+        await asyncio.wait_for(world.all_tick(), 1.0)
     await task
     await world.all_tick()
 

@@ -101,14 +101,14 @@ async def test_delay_holds_a_request_up_and_ends(brokers: Brokers, names: TopicN
     await create(brokers, names.frames)
     async with producer(brokers, "w1") as sender:
         await sender.send_and_wait(names.frames, b"0", partition=0)
-        applied = brokers.proxy.apply(Delay(0.5, 1.0, frozenset({Api.PRODUCE})))
+        applied = brokers.proxy.apply(Delay(1.5, 2.0, frozenset({Api.PRODUCE})))
         began_s = time.monotonic()
         await sender.send_and_wait(names.frames, b"1", partition=0)
-        assert 0.5 <= time.monotonic() - began_s < 1.0
-        assert await applied.wait(2.0)
+        assert time.monotonic() - began_s >= 1.5
+        assert await applied.wait(5.0)
         began_s = time.monotonic()
         await sender.send_and_wait(names.frames, b"2", partition=0)
-        assert time.monotonic() - began_s < 0.4
+        assert time.monotonic() - began_s < 1.5
 
 
 async def test_swallowed_group_requests_stop_commits_but_not_reading(brokers: Brokers, names: TopicNames) -> None:
@@ -130,15 +130,15 @@ async def test_swallowed_group_requests_stop_commits_but_not_reading(brokers: Br
         async with asyncio.timeout(PATIENCE_S):
             assert (await consumer.getone()).value == b"0"
             await consumer.commit({partition: 1})
-        applied = brokers.proxy.apply(Swallow(GROUP, lasts_s=3.0, client="w1"))
+        applied = brokers.proxy.apply(Swallow(GROUP, lasts_s=6.0, client="w1"))
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(consumer.commit({partition: 2}), 1.5)
         await sender.send_and_wait(names.frames, b"1", partition=0)
-        async with asyncio.timeout(1.4):
+        async with asyncio.timeout(4.0):
             assert (await consumer.getone()).value == b"1"
         assert applied.hits["offset_commit"] >= 1
         assert not applied.is_over
-        assert await applied.wait(5.0)
+        assert await applied.wait(10.0)
         async with asyncio.timeout(PATIENCE_S):
             await consumer.commit({partition: 2})
 

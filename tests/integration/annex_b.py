@@ -4,18 +4,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
+from hashlib import blake2b
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.preprocess import fit
+from stream.decode import AccessUnitDecoder, DecodeLimits, Fed, Shown
 from stream.types import FramePacket, Position
 from tests.integration.moving_pictures import T0_S, Video, scene
 
 SIZE = 32
 """Of the model's input."""
-H264_SPS, H264_PPS, H264_SEI, H264_IDR = 7, 8, 6, 5
+LIMITS = DecodeLimits()
+H264_SPS, H264_PPS = 7, 8
 
 _QUIET_X265 = "log-level=none:pools=none:frame-threads=1:scenecut=0:b-adapt=0:keyint=10:min-keyint=10"
 _X264 = "scenecut=0:b-adapt=0:threads=1:keyint=10:min-keyint=10"
@@ -97,6 +100,16 @@ class Played:
     offset: int
     pixels: NDArray[np.uint8]
 
+    @property
+    def told(self) -> tuple[int, str]:
+        """Offset and hash."""
+        return self.offset, digest(self.pixels)
+
+
+def digest(pixels: NDArray[np.uint8]) -> str:
+    """Hash of a picture."""
+    return blake2b(pixels.tobytes(), digest_size=8).hexdigest()
+
 
 @cache
 def played(stream: Stream) -> tuple[Played, ...]:
@@ -108,10 +121,39 @@ def played(stream: Stream) -> tuple[Played, ...]:
         if one is not None:
             packet = av.Packet(one.payload)
             packet.pts = packet.dts = one.position.offset
-        shown += [
-            Played(frame.pts, fit(frame.to_ndarray(format="rgb24"), SIZE)) for frame in context.decode(packet) if not frame.is_corrupt
-        ]
+        shown += [Played(frame.pts, fit(frame.to_ndarray(format="rgb24"), SIZE)) for frame in context.decode(packet)]
     return tuple(shown)
+
+
+def unbroken(stream: Stream) -> list[tuple[int, str]]:
+    """Offset and hash of every picture, as a plain player shows them."""
+    return [one.told for one in played(stream)]
+
+
+def expected_from(kind: str, first: int) -> list[int]:
+    """Records whose pictures are shown if decoding begins at a record: its own, and what is shown after it."""
+    order = [one.offset for one in played(STREAMS[kind])]
+    return [offset for offset in order[order.index(first) :] if offset >= first]
+
+
+def decoder(packets: Sequence[FramePacket], limits: DecodeLimits = LIMITS) -> AccessUnitDecoder:
+    """One for these records."""
+    return AccessUnitDecoder(packets[0].content_type, SIZE, limits)
+
+
+def fed(taking: AccessUnitDecoder, packets: Sequence[FramePacket]) -> list[Fed]:
+    """Feed records and want every picture; what came of each, and then of emptying the decoder."""
+    return [*(taking.feed(packet, lambda *_: True) for packet in packets), taking.drain(lambda *_: True)]
+
+
+def all_shown(came: Sequence[Fed]) -> list[Shown]:
+    """In order."""
+    return [one for each in came for one in each.shown]
+
+
+def offsets(came: Sequence[Fed]) -> list[int]:
+    """Records of the pictures that came out, in order."""
+    return [one.offset for one in all_shown(came)]
 
 
 def nal_units(payload: bytes) -> Iterator[bytes]:
@@ -158,7 +200,7 @@ def _without_vui(sps: bytes) -> bytes:
             at += 2 * zeros + 1
 
     skip_numbers(1)
-    if sps[4] == 100:  # noqa: PLR2004  (High profile)
+    if sps[4] == 100:
         skip_numbers(3)
         at += 2
     skip_numbers(1)

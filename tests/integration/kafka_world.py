@@ -1,17 +1,25 @@
 """Publishing to a real broker, also what no well-behaved client publishes, and polling a source until something was seen."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record import default_records
 
 from stream.kafka.connection import KafkaConnection
+from stream.kafka.consumer import SourceConfig
+from stream.kafka.exactly_once import ExactlyOnce
+from stream.kafka.partition_client import DeliveryConfig
 from stream.kafka.source import KafkaSource
-from stream.ports import Assigned, Poll, Proof, Revoked
+from stream.kafka.topology import TopicNames
+from stream.ports import Assigned, Poll, Proof, Revoked, Tick
+from stream.protocol import Policy, StartFrom
+from stream.state_records import mark_of
 from stream.types import DeadLetter, Record
+from tests.unit.alert_samples import CONTEXT
 
 PATIENCE_S = 30.0
 """How long a test waits for something before it fails."""
@@ -64,14 +72,51 @@ class Seen:
         return held
 
 
-async def watch(source: KafkaSource, done: Callable[[Seen], object], seen: Seen | None = None) -> Seen:
-    """Poll until `done`, and fail if that does not come."""
-    seen = Seen() if seen is None else seen
-    until_s = time.monotonic() + PATIENCE_S
-    while not done(seen):
-        assert time.monotonic() < until_s, f"not seen within {PATIENCE_S} s: {seen}"
-        seen.polls.append(await source.poll(0.5))
-    return seen
+NONE_HELD: frozenset[tuple[str, int]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A member of a group without a worker: what a source hands out, and where progress is delivered."""
+
+    source: KafkaSource
+    delivery: ExactlyOnce
+
+    async def watch(
+        self, done: Callable[[Seen], object], seen: Seen | None = None, *, held: frozenset[tuple[str, int]] = NONE_HELD
+    ) -> Seen:
+        """Poll until `done`, and fail if that does not come. What is to be drained is given up at once, as it stood."""
+        seen = Seen() if seen is None else seen
+        until_s = time.monotonic() + PATIENCE_S
+        while not done(seen):
+            assert time.monotonic() < until_s, f"not seen within {PATIENCE_S} s: {seen}"
+            seen.polls.append(await self.source.poll(0.5, held))
+            for each in seen.polls[-1].draining:
+                await self.delivery.deliver(Tick(each.topic, each.partition, each.incarnation, None, final=True))
+        return seen
+
+    async def progress(self, record: Record, resume_offset: int, **more: object) -> bool:
+        """Deliver that everything below an offset of a record's partition is done; `record` is the last one that is."""
+        mark = mark_of(record.offset, record.timestamp_ms, record.key, record.value)
+        return await self.delivery.deliver(
+            Tick(record.topic, record.partition, record.incarnation, resume_offset, last_record=mark, **more)  # type: ignore[arg-type]
+        )
+
+
+@asynccontextmanager
+async def joined(
+    connection: KafkaConnection,
+    names: TopicNames,
+    *,
+    policy: Policy = Policy(),  # noqa: B008  (frozen)
+    start_from: StartFrom = "earliest",
+    **source: object,
+) -> AsyncIterator[Joined]:
+    """Join the test's group; leave it at the end, without a last tick."""
+    delivery = ExactlyOnce(connection, names, CONTEXT, DeliveryConfig("test", start_from), policy)
+    config = replace(SourceConfig(names.frames, names.group, session_timeout_s=6.0), **source)  # type: ignore[arg-type]
+    async with delivery, KafkaSource(connection, config, delivery) as member:
+        yield Joined(member, delivery)
 
 
 async def publish(
@@ -86,6 +131,14 @@ async def publish(
                 batch = producer.create_batch()
                 batch.append(timestamp=None, key=key, value=value)
         await (await producer.send_batch(batch, topic, partition=partition))
+
+
+async def publish_at(connection: KafkaConnection, topic: str, times_s: Sequence[float], *, partition: int = 0) -> None:
+    """Publish a record of each of these record timestamps; its value says which."""
+    async with AIOKafkaProducer(**connection.client_options(), enable_idempotence=True) as producer:
+        for time_s in times_s:
+            value, timestamp_ms = str(time_s).encode(), int(time_s * 1000)
+            await producer.send_and_wait(topic, value, b"den", partition=partition, timestamp_ms=timestamp_ms)
 
 
 class _Bytes(str):

@@ -2,30 +2,24 @@
 
 import asyncio
 import itertools
-from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer
+from confluent_kafka import TopicPartition as Place
 
 from stream import wire
 from stream.errors import SourceLost, StreamRefused
 from stream.kafka.connection import KafkaConnection
-from stream.kafka.consumer import SourceConfig
-from stream.kafka.source import KafkaSource
 from stream.kafka.topology import TopicNames, create_topics
-from tests.integration.kafka_world import Seen, publish, publish_bad_header, watch
+from stream.state_records import mark_of
+from tests.integration.kafka_world import Seen, joined, publish, publish_at, publish_bad_header
 from tests.integration.worker_world import WHITE
 from tools.broker.find import FoundBroker
 
 pytestmark = pytest.mark.asyncio
-
-
-def config(names: TopicNames, **changes: object) -> SourceConfig:
-    """Settings of a source of the test's topics."""
-    return replace(SourceConfig(names.frames, names.group), **changes)
 
 
 async def test_bare_picture_of_a_foreign_publisher_is_a_packet(broker: FoundBroker, names: TopicNames) -> None:
@@ -34,50 +28,88 @@ async def test_bare_picture_of_a_foreign_publisher_is_a_packet(broker: FoundBrok
     camera = Producer({"bootstrap.servers": broker.bootstrap_servers})
     camera.produce(names.frames, value=WHITE, key=b"kitchen", partition=1)
     await asyncio.to_thread(camera.flush, 10)
-    async with KafkaSource(broker.connection, config(names)) as source:
-        (record,) = (await watch(source, lambda seen: seen.records)).records
+    async with joined(broker.connection, names) as member:
+        (record,) = (await member.watch(lambda seen: seen.records)).records
     assert (record.partition, record.offset, record.key, record.value) == (1, 0, b"kitchen", WHITE)
     assert record.timestamp_ms > 0
     assert wire.read(record).content_type == "image/png"
 
 
-async def test_restart_begins_at_the_committed_offset(broker: FoundBroker, names: TopicNames) -> None:
-    """What was committed is not read again, what was read but not committed is."""
+async def test_restart_begins_at_the_delivered_place(broker: FoundBroker, names: TopicNames) -> None:
+    """What a tick says is done is not read again, what was only read is; a tick of another incarnation says nothing."""
     await create_topics(broker.connection, names, partitions=1)
     await publish(broker.connection, names.frames, [b"%d" % number for number in range(10)])
-    async with KafkaSource(broker.connection, config(names)) as source:
-        seen = await watch(source, lambda seen: len(seen.records) == 10)
-        incarnation = seen.records[-1].incarnation
-        source.commit(names.frames, 0, incarnation, 3)
-        source.commit(names.frames, 0, incarnation, 6)
-        source.commit(names.frames, 0, incarnation - 1, 9)
-    assert [record.offset for record in seen.records] == list(range(10))
-    async with KafkaSource(broker.connection, config(names)) as source:
-        seen = await watch(source, lambda seen: len(seen.records) == 4)
+    async with joined(broker.connection, names) as member:
+        seen = await member.watch(lambda seen: len(seen.records) == 10)
+        records = seen.records
+        assert await member.progress(records[2], 3)
+        assert await member.progress(records[5], 6)
+        assert not await member.progress(replace(records[8], incarnation=records[8].incarnation - 1), 9)
+    assert [record.offset for record in records] == list(range(10))
+    async with joined(broker.connection, names) as member:
+        seen = await member.watch(lambda seen: len(seen.records) == 4)
     assert seen.values() == [b"6", b"7", b"8", b"9"]
+    (assigned,) = seen.assigned
+    assert (assigned.resume_offset, assigned.last_record) == (6, mark_of(5, records[5].timestamp_ms, b"den", b"5"))
+
+
+async def test_group_offset_follows_for_those_who_watch_the_lag(broker: FoundBroker, names: TopicNames) -> None:
+    """The group's committed offset is the delivered place, in the background; a place that nobody delivered is not committed."""
+    await create_topics(broker.connection, names, partitions=1)
+    await publish(broker.connection, names.frames, [b"%d" % number for number in range(4)])
+    async with joined(broker.connection, names) as member:
+        seen = await member.watch(lambda seen: len(seen.records) == 4)
+        assert await member.progress(seen.records[2], 3)
+    reader = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": names.group})
+    (committed,) = await asyncio.to_thread(reader.committed, [Place(names.frames, 0)], 10)
+    reader.close()
+    assert committed.offset == 3
 
 
 async def test_latest_begins_behind_what_is_there(broker: FoundBroker, names: TopicNames) -> None:
-    """With `latest` a partition without a committed offset begins at its end, at the moment of its assignment."""
+    """With `latest` a partition of which nothing is known begins at its end, at the moment of its assignment."""
     await create_topics(broker.connection, names, partitions=1)
     await publish(broker.connection, names.frames, [b"before"])
-    async with KafkaSource(broker.connection, config(names, start_from="latest")) as source:
-        seen = await watch(source, lambda seen: seen.assigned)
+    async with joined(broker.connection, names, start_from="latest") as member:
+        seen = await member.watch(lambda seen: seen.assigned)
         await publish(broker.connection, names.frames, [b"after"])
-        await watch(source, lambda seen: seen.records, seen)
+        await member.watch(lambda seen: seen.records, seen)
     assert seen.values() == [b"after"]
+
+
+async def test_time_begins_at_the_first_record_of_it(broker: FoundBroker, names: TopicNames) -> None:
+    """With a time a partition of which nothing is known begins at its first record from then on, or at its end."""
+    await create_topics(broker.connection, names, partitions=2)
+    for partition, times_s in ((0, (100.0, 200.0, 300.0)), (1, (100.0,))):
+        await publish_at(broker.connection, names.frames, times_s, partition=partition)
+    async with joined(broker.connection, names, start_from=150.5) as member:
+        seen = await member.watch(lambda seen: len(seen.assigned) == 2 and len(seen.records) == 2)
+        assert {each.partition: each.resume_offset for each in seen.assigned} == {0: 1, 1: 1}
+    assert seen.values() == [b"200.0", b"300.0"]
+
+
+async def test_held_partitions_are_not_read(broker: FoundBroker, names: TopicNames) -> None:
+    """What the worker holds back waits in Kafka; the others go on, and it goes on when it is no longer held."""
+    await create_topics(broker.connection, names, partitions=2)
+    for partition in (0, 1):
+        await publish(broker.connection, names.frames, [b"%d" % number for number in range(100)], partition=partition)
+    held = frozenset({(names.frames, 0)})
+    async with joined(broker.connection, names) as member:
+        seen = await member.watch(lambda seen: len(seen.values(1)) == 100 and len(seen.polls) > 5, held=held)
+        assert seen.values(0) == []
+        await member.watch(lambda seen: len(seen.values(0)) == 100, seen)
+    assert seen.values(0) == seen.values(1) == [b"%d" % number for number in range(100)]
 
 
 async def test_partitions_move_and_stay(broker: FoundBroker, names: TopicNames) -> None:
     """A second member takes half, the first keeps half of its own under newer incarnations, and gets all back when it leaves."""
     await create_topics(broker.connection, names, partitions=4)
-    async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(KafkaSource(broker.connection, config(names)))
-        seen = await watch(first, lambda seen: len(seen.held()) == 4)
+    async with joined(broker.connection, names) as first:
+        seen = await first.watch(lambda seen: len(seen.held()) == 4)
         before = seen.held()
-        async with KafkaSource(broker.connection, config(names)) as second:
+        async with joined(broker.connection, names) as second:
             others, _ = await asyncio.gather(
-                watch(second, lambda seen: len(seen.held()) == 2), watch(first, lambda seen: len(seen.held()) == 2, seen)
+                second.watch(lambda seen: len(seen.held()) == 2), first.watch(lambda seen: len(seen.held()) == 2, seen)
             )
             kept = seen.held()
             assert set(kept) | set(others.held()) == set(range(4))
@@ -85,17 +117,15 @@ async def test_partitions_move_and_stay(broker: FoundBroker, names: TopicNames) 
             for partition in range(4):
                 await publish(broker.connection, names.frames, [b"x"], partition=partition)
             await asyncio.gather(
-                watch(first, lambda seen: len(seen.records) == 2, seen),
-                watch(second, lambda seen: len(seen.records) == 2, others),
+                first.watch(lambda seen: len(seen.records) == 2, seen),
+                second.watch(lambda seen: len(seen.records) == 2, others),
             )
-            for record in seen.records:
-                first.commit(names.frames, record.partition, record.incarnation, 1)
-            for record in others.records:
-                second.commit(names.frames, record.partition, record.incarnation, 1)
-        await watch(first, lambda seen: len(seen.held()) == 4, seen)
+            for member, records in ((first, seen.records), (second, others.records)):
+                assert all([await member.progress(record, 1) for record in records])
+        await first.watch(lambda seen: len(seen.held()) == 4, seen)
         (moved, *_) = set(range(4)) - set(kept)
         await publish(broker.connection, names.frames, [b"y"], partition=moved)
-        await watch(first, lambda seen: len(seen.records) == 3, seen)
+        await first.watch(lambda seen: len(seen.records) == 3, seen)
     assert seen.values(moved) == [b"y"]
     assert all(record.incarnation in {each.incarnation for each in seen.assigned} for record in seen.records)
 
@@ -106,9 +136,9 @@ async def test_bad_header_key_costs_its_own_record_only(broker: FoundBroker, nam
     await publish_bad_header(broker.connection, names.frames, [b"0", b"1", b"bad", b"3"], bad=1)
     await publish(broker.connection, names.frames, [b"4"])
     await publish(broker.connection, names.frames, [b"%d" % number for number in range(200)], partition=1)
-    async with KafkaSource(broker.connection, config(names)) as source:
-        seen = await watch(source, lambda seen: len(seen.records) == 204 and seen.poison)
-        assert source.counts["unreadable_records"] == 1
+    async with joined(broker.connection, names) as member:
+        seen = await member.watch(lambda seen: len(seen.records) == 204 and seen.poison)
+        assert member.source.counts["unreadable_records"] == 1
     (letter,) = seen.poison
     assert (letter.record.offset, letter.record.key, letter.record.value) == (2, b"den", b"bad")
     assert (letter.stage, letter.reason, letter.record.headers) == ("wire", "bad_header", ((r"\xff\xfe", b"1"),))
@@ -128,8 +158,8 @@ async def test_corrupt_batch_is_passed_by_stubs(broker: FoundBroker, names: Topi
     with segment.open("r+b") as log:
         log.seek(content.index(b"first"))
         log.write(b"FIRST")
-    async with KafkaSource(broker.connection, config(names)) as source:
-        seen = await watch(source, lambda seen: seen.records)
+    async with joined(broker.connection, names) as member:
+        seen = await member.watch(lambda seen: seen.records)
     assert [(letter.record.offset, letter.record.value, letter.reason) for letter in seen.poison] == [
         (0, None, "unreadable_batch"),
         (1, None, "unreadable_batch"),
@@ -138,16 +168,16 @@ async def test_corrupt_batch_is_passed_by_stubs(broker: FoundBroker, names: Topi
 
 
 async def test_retention_gap_is_counted(broker: FoundBroker, names: TopicNames) -> None:
-    """A committed place that retention overtook goes on at the first record there is, and what is gone is counted."""
+    """A place that retention overtook goes on at the first record there is, and what is gone is counted."""
     await create_topics(broker.connection, names, partitions=1)
     await publish(broker.connection, names.frames, [b"%d" % number for number in range(8)])
-    async with KafkaSource(broker.connection, config(names)) as source:
-        seen = await watch(source, lambda seen: seen.assigned)
-        source.commit(names.frames, 0, seen.assigned[0].incarnation, 2)
+    async with joined(broker.connection, names) as member:
+        seen = await member.watch(lambda seen: len(seen.records) == 8)
+        assert await member.progress(seen.records[1], 2)
     await _delete_before(broker, names, 5)
-    async with KafkaSource(broker.connection, config(names)) as source:
-        seen = await watch(source, lambda seen: len(seen.records) == 3)
-        assert source.counts["skipped_by_retention"] == 3
+    async with joined(broker.connection, names) as member:
+        seen = await member.watch(lambda seen: len(seen.records) == 3)
+        assert member.source.counts["skipped_by_retention"] == 3
     assert seen.values() == [b"5", b"6", b"7"]
 
 
@@ -155,52 +185,39 @@ async def test_retention_may_overtake_a_reader(broker: FoundBroker, names: Topic
     """Records that go while their partition is read are counted, and reading goes on without a new assignment."""
     await create_topics(broker.connection, names, partitions=1)
     await publish(broker.connection, names.frames, [bytes([number]) * 400_000 for number in range(20)])
-    async with KafkaSource(broker.connection, config(names, max_poll_bytes=1)) as source:
-        seen = await watch(source, lambda seen: seen.records)
+    async with joined(broker.connection, names, max_poll_bytes=1) as member:
+        seen = await member.watch(lambda seen: seen.records)
         await _delete_before(broker, names, 18)
-        await watch(source, lambda seen: seen.records[-1].offset == 19, seen)
+        await member.watch(lambda seen: seen.records[-1].offset == 19, seen)
         offsets = [record.offset for record in seen.records]
         assert offsets[-2:] == [18, 19]
-        assert source.counts["skipped_by_retention"] == 18 - len(offsets[:-2])
+        assert member.source.counts["skipped_by_retention"] == 18 - len(offsets[:-2])
     assert len(seen.assigned) == 1
 
 
-async def test_place_behind_the_end_begins_anew(broker: FoundBroker, names: TopicNames) -> None:
-    """Where the log ends below our place (truncated, recreated) its offsets mean other records: reading begins at the first."""
+async def test_log_that_shrinks_under_a_reader_is_taken_up_again(broker: FoundBroker, names: TopicNames) -> None:
+    """When the log ends below a place that is being read, its books are void and it goes on from what was delivered."""
     await create_topics(broker.connection, names, partitions=1)
-    await publish(broker.connection, names.frames, [b"new-0", b"new-1"])
-    async with KafkaSource(broker.connection, config(names)) as source:
-        seen = await watch(source, lambda seen: seen.assigned)
-        source.commit(names.frames, 0, seen.assigned[0].incarnation, 100)
-    async with KafkaSource(broker.connection, config(names)) as source:
-        seen = await watch(source, lambda seen: len(seen.records) == 2)
-        assert source.counts["restarted_partitions"] == 1
-    assert seen.values() == [b"new-0", b"new-1"]
-    assert len(seen.held()) == 1
-
-
-async def test_log_that_shrinks_under_a_reader_is_a_new_assignment(broker: FoundBroker, names: TopicNames) -> None:
-    """When the log ends below a place that is being read, the partition is revoked and assigned anew, from the first record."""
-    await create_topics(broker.connection, names, partitions=1)
-    await publish(broker.connection, names.frames, [b"0", b"1"])
-    async with KafkaSource(broker.connection, config(names)) as source:
-        seen = await watch(source, lambda seen: len(seen.records) == 2)
-        gate = source._gates.get(TopicPartition(names.frames, 0))
+    await publish(broker.connection, names.frames, [b"0", b"1", b"2"])
+    async with joined(broker.connection, names) as member:
+        seen = await member.watch(lambda seen: len(seen.records) == 3)
+        assert await member.progress(seen.records[0], 1)
+        gate = member.source._gates.get(TopicPartition(names.frames, 0))
         assert gate is not None
-        source._gates.enter(gate, 100)  # as if 98 records that were read had been there; one broker alone never truncates
-        await watch(source, lambda seen: len(seen.records) == 4, seen)
-        assert source.counts["restarted_partitions"] == 1
-    assert seen.values() == [b"0", b"1", b"0", b"1"]
+        member.source._gates.enter(gate, 100)  # as if 97 more records had been there; one broker alone never truncates
+        await member.watch(lambda seen: len(seen.records) == 5, seen)
+        assert member.source.counts["partitions_voided"] == 1
+    assert seen.values() == [b"0", b"1", b"2", b"1", b"2"]
     assert len(seen.revoked) == 1
-    assert [record.incarnation for record in seen.records] == [1, 1, 2, 2]
+    assert [record.incarnation for record in seen.records] == [1, 1, 1, 2, 2]
 
 
 async def test_end_is_proven_after_the_records_before_it(broker: FoundBroker, names: TopicNames) -> None:
     """A proof comes for every idle partition, after all that lay before the end, and live_since stands still between proofs."""
     await create_topics(broker.connection, names, partitions=2)
     await publish(broker.connection, names.frames, [b"%d" % number for number in range(300)])
-    async with KafkaSource(broker.connection, config(names)) as source:
-        seen = await watch(source, lambda seen: len([proof for proof in seen.proofs if proof.partition == 0]) == 2)
+    async with joined(broker.connection, names) as member:
+        seen = await member.watch(lambda seen: len([proof for proof in seen.proofs if proof.partition == 0]) == 2)
     before = []
     for poll in seen.polls:
         before += [record for record in poll.records if record.partition == 0]
@@ -218,8 +235,8 @@ async def test_poll_is_bounded_in_bytes(broker: FoundBroker, names: TopicNames) 
     """A poll of large records ends at the first one over the bound, and all come in the end."""
     await create_topics(broker.connection, names, partitions=1)
     await publish(broker.connection, names.frames, [bytes([number]) * 60_000 for number in range(12)])
-    async with KafkaSource(broker.connection, config(names, max_poll_bytes=100_000)) as source:
-        seen = await watch(source, lambda seen: len(seen.records) == 12)
+    async with joined(broker.connection, names, max_poll_bytes=100_000) as member:
+        seen = await member.watch(lambda seen: len(seen.records) == 12)
     assert all(len(poll.records) <= 2 for poll in seen.polls)
     assert [value[0] for value in seen.values() if value] == list(range(12))
 
@@ -227,13 +244,13 @@ async def test_poll_is_bounded_in_bytes(broker: FoundBroker, names: TopicNames) 
 async def test_missing_topic_is_refused(broker: FoundBroker, names: TopicNames) -> None:
     """A topic that does not exist is named together with the command that creates it."""
     with pytest.raises(StreamRefused, match=rf"{names.frames}.*tools/run topics"):
-        await KafkaSource(broker.connection, config(names)).__aenter__()
+        await joined(broker.connection, names).__aenter__()
 
 
 async def test_broker_that_is_not_there_is_named(names: TopicNames) -> None:
     """Without a broker the address and the ways to get one are named."""
     with pytest.raises(SourceLost, match=r"127\.0\.0\.1:1\b.*tools/run broker"):
-        await KafkaSource(KafkaConnection("127.0.0.1:1"), config(names)).__aenter__()
+        await joined(KafkaConnection("127.0.0.1:1"), names).__aenter__()
 
 
 async def _delete_before(broker: FoundBroker, names: TopicNames, offset: int) -> None:

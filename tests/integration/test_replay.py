@@ -3,14 +3,19 @@
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 import time
 import uuid
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
+import aiokafka
 import numpy as np
 import pytest
 import typer
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from typer.testing import CliRunner, Result
 
 from pipeline.preprocess import fit
@@ -21,11 +26,28 @@ from stream.errors import SourceLost, StreamRefused
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.topology import TopicNames, create_topics
 from stream.types import FramePacket, Record
+from tests.integration.kafka_world import publish_bad_header
 from tests.integration.moving_pictures import T0_S, Video, play, write
 from tools.broker.find import FoundBroker
+from tools.errors import CommandError
 from tools.publish import Destination, opened
-from tools.recordings import MAX_PAYLOAD_BYTES, AsSegments, Publication, Recording, publications
-from tools.replay import replay
+from tools.publish.sent import LookBack, last_sent
+from tools.recordings import (
+    MAX_PAYLOAD_BYTES,
+    AsAccessUnits,
+    AsSegments,
+    AsStills,
+    Form,
+    Placement,
+    Publication,
+    Recording,
+    find,
+    publications,
+)
+from tools.recordings.resume import Sent
+from tools.replay import Replay, replay
+
+ROOT = Path(__file__).parent.parent.parent
 
 app = typer.Typer()
 app.command()(replay)
@@ -229,3 +251,147 @@ def test_a_speed_that_is_none_is_refused(names: TopicNames, tmp_path: Path, spee
     nowhere = FoundBroker("none", "none", KafkaConnection("127.0.0.1:1"))
     with pytest.raises(Exception, match="--speed"):
         run(nowhere, names, tmp_path, "--speed", speed)
+
+
+FORMS: dict[str, Form] = {"segments": AsSegments(0.5), "stills": AsStills(10.0), "access-units": AsAccessUnits(0.5)}
+OPTIONS = ("--segment-s", "0.5", "--still-fps", "10", "--start-at", "2026-01-01T00:00:00Z")
+"""How the command is told of these forms."""
+B_FRAMES = {"bf": "2", "b_strategy": "0", "sc_threshold": "0"}
+
+
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Videos of three cameras, 3 s each, B-frames in two of them."""
+    folder = tmp_path_factory.mktemp("pets")
+    write(folder / "den.mp4", Video(frames=90, gop=15, codec_options=B_FRAMES))
+    write(folder / "porch.ts", Video(frames=45, gop=9, fps=Fraction(15), muxer="mpegts", codec_options=B_FRAMES))
+    write(folder / "yard.mkv", Video(frames=75, gop=25, fps=Fraction(25), muxer="matroska", codec_options={"bf": "0"}))
+    return folder
+
+
+def told(messages: Sequence[Message]) -> list[tuple[int, bytes, bytes, dict[str, bytes]]]:
+    """All that makes a record, partition by partition in order, but the uuid of its run."""
+    return [
+        (one.partition(), one.key(), one.value(), {k: v for k, v in one.headers() if k not in {"stream", "ce_id"}}) for one in messages
+    ]
+
+
+def streams(messages: Sequence[Message]) -> set[tuple[bytes, str]]:
+    """Each camera's streams."""
+    return {(one.key(), header(one, "stream")) for one in messages}
+
+
+async def cut_off(pets: Path, form: Form, destination: Destination, after: int, *, resume: bool) -> int:
+    """Replay until so many records are acknowledged, then cancel; return how many there were."""
+    run = Replay(find([str(pets)], Placement(T0_S)), form, 4.0, resume=resume)
+    playing = asyncio.create_task(run.publish(destination))
+    while run.tally is None or run.tally.records < after:
+        await asyncio.sleep(0.001)
+        assert not playing.done(), "it came to its end before it was cut off"
+    playing.cancel()
+    await asyncio.wait([playing])
+    return run.tally.records
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_run_that_is_cut_off_again_and_again_leaves_what_an_unbroken_one_leaves(
+    broker: FoundBroker, names: TopicNames, pets: Path, form: str
+) -> None:
+    """Three runs, two of them cancelled in the middle: the same records in the same order, and one stream per camera."""
+    whole = TopicNames(f"{names.frames}-whole", names.alerts, names.group)
+    destination = Destination(broker.connection, names.frames, CameraRegistry().including(["den", "porch", "yard"]))
+
+    async def some_runs() -> int:
+        await create_topics(broker.connection, names, partitions=2)
+        await create_topics(broker.connection, whole, partitions=2)
+        return sum([
+            await cut_off(pets, FORMS[form], destination, after=2, resume=False),
+            await cut_off(pets, FORMS[form], destination, after=3, resume=True),
+        ])
+
+    published = asyncio.run(some_runs())
+    run(broker, whole, pets, "--as", form, *OPTIONS)
+    result = run(broker, names, pets, "--as", form, *OPTIONS, "--resume", "--json", "-")
+    figures = json.loads(result.stdout)
+    messages = on_topic(broker, names)
+    assert told(messages) == told(on_topic(broker, whole))
+    assert len(streams(messages)) == 3
+    assert figures["skipped"] == published
+    assert figures["records"] == len(messages) - published > 0
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_run_that_was_killed_is_gone_on_with(broker: FoundBroker, names: TopicNames, pets: Path, form: str) -> None:
+    """SIGKILL in the middle; the next run leaves what an unbroken one leaves, and one more run leaves nothing."""
+    whole = TopicNames(f"{names.frames}-whole", names.alerts, names.group)
+    for each in (names, whole):
+        asyncio.run(create_topics(broker.connection, each, partitions=2))
+    where = ["--bootstrap-servers", broker.bootstrap_servers, "--frames-topic", names.frames]
+    command = [sys.executable, "-m", "tools", "replay", str(pets), *where, "--as", form, *OPTIONS, "--speed", "0.5"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        while len(on_topic(broker, names)) < 3:
+            assert process.poll() is None
+        process.kill()
+    left = len(on_topic(broker, names))
+    run(broker, whole, pets, "--as", form, *OPTIONS)
+    unbroken = on_topic(broker, whole)
+    assert 3 <= left < len(unbroken)
+    for _ in range(2):
+        assert run(broker, names, pets, "--as", form, *OPTIONS, "--resume").exit_code == 0
+        messages = on_topic(broker, names)
+        assert told(messages) == told(unbroken)
+        assert len(streams(messages)) == 3
+
+
+def test_a_resumed_run_says_what_it_skips_and_what_it_begins(broker: FoundBroker, names: TopicNames, tmp_path: Path) -> None:
+    """One camera was published, one never: that one begins at its beginning, under its own stream."""
+    asyncio.run(create_topics(broker.connection, names, partitions=2))
+    cameras = tmp_path / "cameras.toml"
+    cameras.write_text('[[camera]]\nid = "attic"\n[[camera]]\nid = "den"\npartition = 0\n[[camera]]\nid = "yard"\npartition = 1\n')
+    den = write(tmp_path / "den.mp4", Video(frames=60, gop=15))
+    run(broker, names, den, *OPTIONS, "--cameras", cameras)
+    write(tmp_path / "yard.mp4", Video(frames=45, gop=15))
+    result = run(broker, names, tmp_path, *OPTIONS, "--cameras", cameras, "--resume")
+    said = result.stderr.replace("\n", " ")
+    assert f"den: 4 records lie on {names.frames}, the last one of 2026-01-01T00:00:01.500000Z: skipped" in said
+    assert f"yard: nothing lies on {names.frames}" in said
+    assert "attic" not in said
+    assert "3 records of 1 cameras" in result.stdout
+    messages = on_topic(broker, names)
+    assert [(one.key(), header(one, "seq")) for one in messages if one.partition() == 1] == [(b"yard", seq) for seq in "012"]
+    assert len(messages) == 7
+
+
+def other_video(file: Path) -> None:
+    """Same length, same times, other pictures."""
+    write(file, Video(frames=60, gop=15, width=128))
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "says"),
+    [
+        pytest.param(None, ["--as", "stills", *OPTIONS], "video/mp4 on the topic, but would be image/png", id="another form"),
+        pytest.param(None, [*OPTIONS, "--segment-s", "1"], "4 records on the topic, but would have 2", id="longer segments"),
+        pytest.param(None, [*OPTIONS, "--start-at", "2026-01-02T00:00:00Z"], "captured at 2026-01-01T00:00:01.5", id="another day"),
+        pytest.param(other_video, OPTIONS, "record 3 of camera 'den' has other content", id="another video"),
+        pytest.param(None, [*OPTIONS, "--copies", "2"], None, id="other cameras"),
+    ],
+)
+def test_other_arguments_are_refused_before_anything_is_sent(
+    broker: FoundBroker, names: TopicNames, tmp_path: Path, change: Callable[[Path], None] | None, arguments: list[str], says: str | None
+) -> None:
+    """What lies on the topic is not what these arguments would give: nothing is added to it, of no camera."""
+    asyncio.run(create_topics(broker.connection, names, partitions=2))
+    file = write(tmp_path / "den.mp4", Video(frames=60, gop=15))
+    run(broker, names, file, *OPTIONS)
+    if change is not None:
+        change(file)
+    other = write(tmp_path / "attic.mp4", Video(frames=60, gop=15))
+    found = on_topic(broker, names)
+    if says is None:
+        run(broker, names, file, *arguments, "--resume")
+        assert {one.key() for one in on_topic(broker, names)} == {b"den", b"den-1", b"den-2"}
+        return
+    with pytest.raises(CommandError, match=says):
+        run(broker, names, file, other, *arguments, "--resume")
+    assert told(on_topic(broker, names)) == told(found)

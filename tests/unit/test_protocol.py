@@ -155,9 +155,9 @@ def waits(protocol: Protocol, jitter: float) -> list[Action]:
 
 
 def test_back_off_grows_and_ends() -> None:
-    """0.2 s, 0.8 s, 3.2 s, 12.8 s on average; the fifth failure in a row ends the worker with the last cause."""
+    """0.2 s, 0.6 s, 1.8 s, 5.4 s on average; the fifth failure in a row ends the worker with the last cause."""
     *pauses, end = waits(Protocol(), 0.5)
-    assert pauses == [Wait(pytest.approx(0.2 * 4**number)) for number in range(MAX_FAILURES - 1)]  # type: ignore[arg-type]
+    assert pauses == [Wait(pytest.approx(0.2 * 3**number)) for number in range(MAX_FAILURES - 1)]  # type: ignore[arg-type]
     assert isinstance(end, End)
     assert "5 times" in end.reason
     assert "the broker is gone" in end.reason
@@ -168,7 +168,7 @@ def test_jitter_spreads_by_a_half_and_never_reorders(one: float, other: float) -
     """Each pause lies within half of its mean, and no jitter makes a later pause shorter than an earlier one."""
     pauses = [[action.seconds for action in waits(Protocol(), jitter) if isinstance(action, Wait)] for jitter in (one, other)]
     for number, both in enumerate(zip(*pauses, strict=True)):
-        mean_s = 0.2 * 4**number
+        mean_s = 0.2 * 3**number
         assert 0.5 * mean_s <= min(both) <= max(both) <= 1.5 * mean_s
     assert all(max(early) < min(late) for early, late in pairwise(zip(*pauses, strict=True)))
 
@@ -199,6 +199,18 @@ def test_failed_transaction_begins_with_the_first_step() -> None:
     assert protocol.next(0.5) == Wait(pytest.approx(0.2))  # type: ignore[arg-type]
     protocol.waited()
     assert taken_up(protocol) == list(Step)
+
+
+def test_dropped_writer_begins_with_the_first_step_at_once() -> None:
+    """Where the log moved under a writer that did nothing wrong everything is looked at again, and no failure is counted."""
+    protocol = Protocol()
+    taken_up(protocol)
+    protocol.dropped()
+    assert protocol.decided is None
+    assert taken_up(protocol) == list(Step)
+    protocol.failed("cut")
+    protocol.dropped()
+    assert isinstance(protocol.next(0.5), Wait)
 
 
 def test_failure_outweighs_what_was_decided() -> None:

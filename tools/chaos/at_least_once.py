@@ -18,8 +18,8 @@ from stream.errors import DeliveryFailed
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.dead_letters import DeadLetterRecord, dead_letter_record, reference
 from stream.kafka.faults import NOT_ALLOWED, as_stream_error, reaching
-from stream.kafka.taking_up import Opened
 from stream.kafka.partition_client import Group
+from stream.kafka.taking_up import Opened
 from stream.kafka.topology import DEAD_LETTER_MAX_BYTES, TopicNames, check_partitions
 from stream.ports import Assigned, Tick
 from stream.types import DeadLetter

@@ -27,6 +27,7 @@ VISITOR = "visitor-"
 MARK_HEADER = "oracle.mark"
 """Name of an unusable record, by which its dead letter is found."""
 EVERY_S = 0.7
+REQUEST_TIMEOUT_MS = 5_000
 _CAMERA_NUMBER = 255
 """Of every visitor's picture."""
 
@@ -45,14 +46,18 @@ class Bystanders:
     async def publish(self) -> None:
         """Send one of each, every now and then; what was not acknowledged may or may not be there, and stands in no list."""
         while True:
-            with contextlib.suppress(KafkaError):
-                async with AIOKafkaProducer(
-                    **self.connection.client_options(), enable_idempotence=True, request_timeout_ms=5_000
-                ) as producer:
+            producer = AIOKafkaProducer(
+                **self.connection.client_options(), enable_idempotence=True, request_timeout_ms=REQUEST_TIMEOUT_MS
+            )
+            try:
+                with contextlib.suppress(KafkaError):
+                    await producer.start()
                     while True:
                         await self._visit(producer)
                         await self._spoil(producer)
                         await asyncio.sleep(EVERY_S)
+            finally:
+                await producer.stop()
             await asyncio.sleep(EVERY_S)
 
     async def _visit(self, producer: AIOKafkaProducer) -> None:

@@ -49,7 +49,7 @@ def chaos(  # noqa: PLR0913  (a command's options)
 
     Exit status 0: nothing lost, duplicated, spurious or out of order, and every other check holds.
 
-    Examples: [bold]tools/run chaos --faults 60 --seed 1[/], [bold]tools/run chaos --scenario all[/], [bold]tools/run chaos --nodes 3[/]
+    Examples: [bold]tools/run chaos --faults 60 --seed 1[/], [bold]tools/run chaos --scenario all[/]
     """
     from tools.chaos.run import Plan
 

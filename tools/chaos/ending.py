@@ -1,5 +1,6 @@
 """The end of a run: all workers and publishers have stopped, and everything that lies on the topics is counted."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -65,7 +66,7 @@ async def judged(  # noqa: PLR0913  (what is judged)
     partition_of = {camera.name: camera.partition for camera in script.plan()}
     own = [each for each in alerts if not each.alert.camera.startswith(VISITOR)]
     verdict = compare(replay.alerts, own, partition_of)
-    ending = Ending(verdict, replay.totals["pictures"], asked(sorted(folder.glob("*.asked"))))
+    ending = Ending(verdict, replay.totals["pictures"], await asyncio.to_thread(lambda: asked(sorted(folder.glob("*.asked")))))
     if is_naive:
         return ending
     ending.other += reader.watch.violations[:20]

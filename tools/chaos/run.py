@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aiokafka.errors import KafkaError
+
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.topology import TopicNames, create_topics
 from tools.broker.process import BrokerProcess
@@ -27,10 +29,13 @@ from tools.chaos.stored import behind
 from tools.chaos.truth import Script
 
 PARTITIONS = 6
+WORKER_MODULE = "tools.chaos.worker_process"
 START_S = 12.0
 """Until all workers work: nothing is done to them before."""
 DRAIN_S = 60.0
-"""After the publisher's end: everything must be done within it."""
+"""After the publisher's end: longest time in which nothing gets done."""
+NAIVE_DRAIN_S = 8.0
+"""The negative control keeps no record of what is done."""
 TERM_BOUND_S = 20.0
 
 TIMING = Timing(deadline_s=3.0, session_s=3.0, transaction_s=5.0)
@@ -70,12 +75,15 @@ class Report:
     recovery_s: list[float] = field(default_factory=list)
     """Longest time without an alert on any partition around each fault."""
     ending: Ending | None = None
+    stops: list[str] = field(default_factory=list)
+    """What went wrong when all was stopped."""
     wall_s: float = 0.0
 
     @property
     def problems(self) -> list[str]:
         """What must not be."""
         found = [f"{each.fault.kind}: {each.problem}" for each in self.injected if each.problem is not None]
+        found += [] if self.plan.is_naive else self.stops
         return found + (["the run was not judged"] if self.ending is None else self.ending.problems)
 
 
@@ -119,15 +127,13 @@ async def staged(
     """
     script = script or script_of(plan.seed)
     names = TopicNames("frames", "alerts", "chaos")
-    folder.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     async with brokers_behind_proxy(plan.nodes, settings) as brokers:
         direct = KafkaConnection(brokers.direct_servers, client_id="judge")
         await create_topics(direct, names, partitions=script.partitions)
 
         def make(number: int) -> Child:
-            return Child(
-                f"pawsight-w{number}", "tools.chaos.worker_process", told(plan, script, names, brokers, **worker), folder
-            )
+            return Child(f"pawsight-w{number}", WORKER_MODULE, told(plan, script, names, brokers, **worker), folder)
 
         feed = {"bootstrap_servers": brokers.bootstrap_servers, "topic": names.frames, "script": script.as_json()}
         publisher = Child("publisher", "tools.chaos.publisher", feed, folder)
@@ -160,7 +166,7 @@ async def chaos(plan: Plan, folder: Path, on_fault: Callable[[Injected], None]) 
                 on_fault(report.injected[-1])
             await asyncio.sleep(TIMING.session_s + 2)
             visiting.cancel()
-            await finished(stage)
+            report.stops = await finished(stage)
         await asyncio.gather(visiting, return_exceptions=True)
         report.ending = await judged(stage.direct, stage.names, stage.script, stage.folder, reader, is_naive=plan.is_naive)
         following.cancel()
@@ -189,16 +195,26 @@ async def running(stage: Stage) -> AsyncIterator[None]:
 async def finished(stage: Stage) -> list[str]:
     """Stop the publisher, wait until all of it is done, and stop the workers; names what did not work."""
     await asyncio.to_thread(stage.world.publisher.terminate, DRAIN_S)
-    until_s = time.monotonic() + DRAIN_S
-    left: dict[int, int] = {-1: 0}
-    while left and time.monotonic() < until_s and not stage.plan.is_naive:
-        with contextlib.suppress(Exception):
-            left = await behind(stage.direct, stage.names)
-        await asyncio.sleep(0.5)
+    left = await _done(stage) if not stage.plan.is_naive else {}
     if stage.plan.is_naive:
-        await asyncio.sleep(8.0)
+        await asyncio.sleep(NAIVE_DRAIN_S)
     codes = await stage.world.fleet.stop(TERM_BOUND_S)
-    return [f"a worker ended with {code}" for code in codes if code != 0] + [f"not done: {left}" for _ in left if left]
+    return [f"a worker ended with {code}" for code in codes if code != 0] + ([f"not done: {left}"] if left else [])
+
+
+async def _done(stage: Stage) -> dict[int, int]:
+    """Wait for as long as it gets less, and give what is left of each partition."""
+    least, until_s = 1 << 62, time.monotonic() + DRAIN_S
+    left: dict[int, int] = {}
+    while time.monotonic() < until_s:
+        with contextlib.suppress(KafkaError):
+            left = await behind(stage.direct, stage.names)
+            if not left:
+                break
+            if sum(left.values()) < least:
+                least, until_s = sum(left.values()), time.monotonic() + DRAIN_S
+        await asyncio.sleep(0.5)
+    return left
 
 
 async def _quiet(fault: Fault) -> None:

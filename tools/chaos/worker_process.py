@@ -176,13 +176,18 @@ async def main(told: Told) -> list[str]:
     return [repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
 
-if __name__ == "__main__":
+def run(argument: str) -> int:
+    """Be a worker; give the exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    told = Told(**json.loads(sys.argv[1]))
+    told = Told(**json.loads(argument))
     try:
         leaks = asyncio.run(main(told))
     except StreamError as error:
         _say(f"error: {error}")
-        sys.exit(3)
+        return 3
     (Path(told.folder) / f"{told.name}.leaks.json").write_text(json.dumps({"tasks": leaks}), encoding="utf-8")
-    sys.exit(0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1]))

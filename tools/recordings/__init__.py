@@ -37,6 +37,7 @@ __all__ = [
     "Publication",
     "Recording",
     "find",
+    "in_order_of_readiness",
     "length_s",
     "merged",
     "parse_start",
@@ -72,6 +73,9 @@ class AsStills:
 @dataclass(frozen=True, slots=True)
 class AsAccessUnits:
     """Publish every picture as its encoder gave it, in decoding order; H.264 and H.265 only."""
+
+    segment_s: float = _DEFAULT_SEGMENT_S
+    """Of the segments whose pictures have the same capture times, as `AsSegments`."""
 
 
 Form: TypeAlias = AsSegments | AsStills | AsAccessUnits
@@ -110,10 +114,14 @@ _Played: TypeAlias = Iterator[tuple[float, Sequence[_Payload]]]
 """Up to which event time a recording is played, and what came ready."""
 
 
-def merged(recordings: Iterable[Recording], form: Form, on_problem: OnProblem, *, loop: bool = False) -> Iterator[Publication]:
+def merged(recordings: Iterable[Recording], form: Form, on_problem: OnProblem) -> Iterator[Publication]:
     """All cameras' publications in the order in which they become ready; `on_problem` hears what could not be read."""
-    streams = [publications(recording, form, on_problem, loop=loop) for recording in recordings]
-    return heapq.merge(*streams, key=lambda publication: publication.due_s)
+    return in_order_of_readiness(publications(recording, form, on_problem) for recording in recordings)
+
+
+def in_order_of_readiness(cameras: Iterable[Iterator[Publication]]) -> Iterator[Publication]:
+    """Merge cameras' publications; none is given before every camera has its first one, or none."""
+    return heapq.merge(*cameras, key=lambda publication: publication.due_s)
 
 
 def publications(recording: Recording, form: Form, on_problem: OnProblem, *, loop: bool = False) -> Iterator[Publication]:
@@ -140,13 +148,13 @@ def publications(recording: Recording, form: Form, on_problem: OnProblem, *, loo
 def _player(form: Form, recording: Recording, on_problem: OnProblem) -> Callable[[Recording], _Played]:
     """Give what plays the rounds of a recording one after the other."""
     if isinstance(form, AsAccessUnits):
-        return lambda again: _units(again, on_problem)
+        return lambda again: _units(again, form.segment_s, on_problem)
     encode = _whole if isinstance(form, AsSegments) else _Sampler(form, recording.name, on_problem).encode
     return lambda again: ((cut.until_s, encode(cut)) for cut in cuts(again, form.segment_s, on_problem))
 
 
-def _units(recording: Recording, on_problem: OnProblem) -> _Played:
-    for unit in units(recording, on_problem):
+def _units(recording: Recording, segment_s: float, on_problem: OnProblem) -> _Played:
+    for unit in units(recording, segment_s, on_problem):
         yield unit.until_s, (_Payload(unit.captured_at_s, unit.due_s, unit.content_type, unit.payload, unit.head),)
 
 

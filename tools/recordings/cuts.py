@@ -24,6 +24,9 @@ _MP4_CODECS = frozenset({"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video"})
 _NEARLY = Fraction(95, 100)
 """A keyframe this close to the wished length cuts, too: with 29.97 frames per second or milliseconds none lies on it."""
 
+_REPEATABLE = {"fflags": "+bitexact"}
+"""No drawn numbers (Matroska's ids) and no library versions: whoever cuts again gets the same bytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cut:
@@ -36,6 +39,23 @@ class Cut:
     frames: int
     content_type: str
     payload: bytes
+
+
+class Cutter:
+    """Says where a recording's segments begin: at the first keyframe after every `segment_s` seconds."""
+
+    def __init__(self, reading: Reading, segment_s: float) -> None:
+        """Begin before a recording's first packet, which is a keyframe."""
+        self._least = Fraction(segment_s) * _NEARLY / reading.time_base
+        self._first: int | None = None
+
+    def begins_at(self, packet: VideoPacket) -> bool:
+        """Tell whether a new segment begins with the next packet; time that jumps back cuts, too."""
+        pts = pts_of(packet)
+        if not packet.is_keyframe or (self._first is not None and 0 <= pts - self._first < self._least):
+            return False
+        self._first = pts
+        return True
 
 
 def cuts(recording: Recording, segment_s: float, on_problem: OnProblem) -> Iterator[Cut]:
@@ -53,7 +73,7 @@ def packet_of(cut: Cut) -> FramePacket:
 
 
 def _cut(reading: Reading, segment_s: float) -> Iterator[Cut]:
-    for span, final in _spans(reading, Fraction(segment_s) * _NEARLY / reading.time_base):
+    for span, final in _spans(reading, Cutter(reading, segment_s)):
         captured_at_s = reading.captured_at_s(span[0])
         cut: Cut | None = _segment(span, reading, captured_at_s)
         if final and cut and not reading.live and not _decodable(cut):  # a picture that ends in the middle spoils no segment
@@ -64,16 +84,15 @@ def _cut(reading: Reading, segment_s: float) -> Iterator[Cut]:
             yield cut
 
 
-def _spans(packets: Iterable[VideoPacket], least: Fraction) -> Iterator[tuple[list[VideoPacket], bool]]:
-    """Gather packets from keyframe to keyframe, `least` ticks or more each; the last ones are marked."""
+def _spans(packets: Iterable[VideoPacket], cutter: Cutter) -> Iterator[tuple[list[VideoPacket], bool]]:
+    """Gather each segment's packets; the last ones are marked."""
     span: list[VideoPacket] = []
     for packet in packets:
-        after = pts_of(packet) - pts_of(span[0]) if span else 0
-        if packet.is_keyframe and not (span and 0 <= after < least):  # time that jumps back cuts, too
+        if cutter.begins_at(packet):
             if span:
                 yield span, False
             span = [packet]
-        elif after >= 0:
+        elif pts_of(packet) >= pts_of(span[0]):
             span.append(packet)
     if span:
         yield span, True
@@ -85,7 +104,7 @@ def _segment(span: Sequence[VideoPacket], reading: Reading, captured_at_s: float
     first, time_base = pts_of(span[0]), span[0].time_base
     length_s = (segments.ends_at(span) - first) * time_base
     file = BytesIO()
-    with av.open(file, mode="w", format=segments.FORMATS[content_type]) as container:
+    with av.open(file, mode="w", format=segments.FORMATS[content_type], options=_REPEATABLE) as container:
         stream = container.add_stream_from_template(reading.stream)
         stream.time_base = reading.stream.time_base
         for packet, decode_at in zip(span, _decoding_times(span), strict=True):

@@ -7,6 +7,7 @@ parameter sets in front of every keyframe that has none, because a decoder that 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import chain
 
 import av
@@ -18,6 +19,7 @@ from stream.decode.segments import VideoPacket
 from stream.errors import UnusableRecord
 from stream.types import FramePacket, Position
 from stream.wire import UnitHead
+from tools.recordings.cuts import Cutter
 from tools.recordings.reading import TRUSTED, OnProblem, Reading, pts_of, read
 from tools.recordings.sources import Recording
 
@@ -46,24 +48,32 @@ class Unit:
     head: UnitHead
 
 
-def units(recording: Recording, on_problem: OnProblem) -> Iterator[Unit]:
-    """Give a recording's access units from its first keyframe on; pictures shown before that one need earlier ones."""
-    return read(recording, on_problem, _take)
+def units(recording: Recording, segment_s: float, on_problem: OnProblem) -> Iterator[Unit]:
+    """Give a recording's access units from its first keyframe on; pictures shown before that one need earlier ones.
+
+    Their capture times are to the microsecond those of the pictures of its segments of `segment_s` seconds, whose own time is
+    rounded once more: the same events have the same ids.
+    """
+    return read(recording, on_problem, lambda reading: _take(reading, segment_s))
 
 
-def _take(reading: Reading) -> Iterator[Unit]:
+def _take(reading: Reading, segment_s: float) -> Iterator[Unit]:
     if reading.codec not in _CONTENT_TYPES:
         reading.unsuitable = f"is {reading.codec} video, but only H.264 and H.265 have access units: publish segments or stills"
         return
-    taken = _units(reading)
+    taken = _units(reading, Cutter(reading, segment_s))
     yield from taken if reading.live else _whole(reading, taken)
 
 
-def _units(reading: Reading) -> Iterator[Unit]:
+def _units(reading: Reading, cutter: Cutter) -> Iterator[Unit]:
     annex_b = _AnnexB(reading)
     due_s, taken, keyframes = reading.began_s, 0, 0
+    first, first_s = 0, reading.began_s
     for packet in reading:
-        keyframe, pts, captured_at_s = packet.is_keyframe, pts_of(packet), reading.captured_at_s(packet)
+        keyframe, pts = packet.is_keyframe, pts_of(packet)
+        if cutter.begins_at(packet):
+            first, first_s = pts, reading.captured_at_s(packet)
+        captured_at_s = event_time(float(Fraction(first_s) + (pts - first) * reading.time_base))
         if not keyframes and _is_turned(reading, packet):
             reading.unsuitable = "is turned by its file, which access units cannot say: publish segments or stills"
             return

@@ -12,7 +12,7 @@ from tools.chaos.inject import Injected, inject
 from tools.chaos.judge import replayed
 from tools.chaos.order import OrderReader
 from tools.chaos.processes import Child
-from tools.chaos.reading import read_all
+from tools.chaos.reading import high_watermarks, read_all
 from tools.chaos.records import sent
 from tools.chaos.rules import Rule
 from tools.chaos.run import TERM_BOUND_S, Stage
@@ -22,6 +22,7 @@ from tools.chaos.stored import behind
 LOOK_EVERY_S = 0.1
 FLOW_BOUND_S = 45.0
 """Within which every partition must give alerts again; a session, a rebalance and a restore on a machine that is busy."""
+READY_BOUND_S = 60.0
 PARKED = "is left alone: "
 """What a worker says of a partition that waits for its operator."""
 
@@ -88,6 +89,7 @@ class Act:
 
     async def stop_workers(self) -> None:
         """End all workers in order."""
+        await self.ready()
         codes = await self.stage.world.fleet.stop(TERM_BOUND_S)
         self.problems += [f"a worker ended with status {code} after SIGTERM" for code in codes if code != 0]
 
@@ -133,6 +135,13 @@ class Act:
             await asyncio.sleep(LOOK_EVERY_S)
         return round(time.monotonic() - began_s, 2)
 
+    async def ready(self) -> None:
+        """Wait until all workers that run have begun to work: one that is still starting ends by SIGTERM as any program does."""
+        await self.until(self._are_ready, READY_BOUND_S, "all workers have begun")
+
+    def _are_ready(self) -> bool:
+        return all(worker.status is not None for worker in self.workers if worker.is_running)
+
     async def flows(self, partitions: Iterable[int] | None = None, timeout_s: float = FLOW_BOUND_S) -> float:
         """Wait until an alert comes on each partition that has cameras; gives the seconds."""
         wanted = set(self.populated if partitions is None else partitions)
@@ -147,6 +156,16 @@ class Act:
                 self.problems.append(f"not done within {timeout_s:g} s: {left}")
                 return
             await asyncio.sleep(LOOK_EVERY_S)
+
+    async def settled(self) -> None:
+        """Stop the publisher and wait until all that lies on the frames topic is done."""
+        await self.stop_publisher()
+        await self.done()
+
+    async def ends(self) -> dict[int, int]:
+        """End of each partition of the frames topic."""
+        found = await high_watermarks(self.stage.direct, self.stage.names.frames)
+        return {place.partition: end for place, end in found.items()}
 
     def alive_since(self, from_s: float) -> set[int]:
         """Partitions on which an alert came after a time (Unix)."""

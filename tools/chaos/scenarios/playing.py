@@ -14,7 +14,7 @@ from tools.chaos.bystanders import Bystanders
 from tools.chaos.ending import judged
 from tools.chaos.order import OrderReader
 from tools.chaos.run import Plan, finished, staged
-from tools.chaos.scenarios.act import FLOW_BOUND_S, Act
+from tools.chaos.scenarios.act import Act
 from tools.chaos.scenarios.scenario import Scenario, Setting
 from tools.chaos.truth import Script
 
@@ -78,11 +78,11 @@ async def _live(act: Act, scenario: Scenario) -> None:
                 await act.flows(timeout_s=START_BOUND_S)
             await scenario.disturb(act)
         act.unstall()
-        act.start_workers()
-        if setting.publishes:
-            if not world.publisher.is_running:
-                act.start_publisher()
-            await act.flows(timeout_s=FLOW_BOUND_S)
+        if not any(worker.is_running for worker in act.workers):
+            act.start_workers()
+        if world.publisher.is_running:
+            await act.flows()
+        await act.ready()
         act.problems += await finished(act.stage)
     finally:
         tending.cancel()

@@ -16,7 +16,7 @@ class Setting:
     partitions: int = 3
     workers: int = 2
     nodes: int = 1
-    lost_after_s: float = 30.0
+    lost_after_s: float = 120.0
     leaving: int = 0
     """So many cameras, the last ones, stop for good."""
     leave_at: int = 600

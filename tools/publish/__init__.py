@@ -1,10 +1,11 @@
 """Publishes records to the frames topic as a camera should: explicit partitions, idempotent, in order, at event-time pace.
 
-The core of `replay` and of the demo. Knows nothing of videos: it takes publications as they come.
+The core of `replay` and of the demo. Knows nothing of videos: it takes publications as they come. A run that goes on behind an
+earlier one finds out from the topic itself where that stopped: what an idempotent producer leaves of a camera has no gap.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from stream.cameras import CameraRegistry
 from stream.errors import StreamRefused
@@ -20,7 +21,9 @@ from stream.kafka.connection import KafkaConnection
 from stream.kafka.faults import reaching
 from stream.kafka.topology import FRAME_MAX_BYTES
 from stream.wire import FrameHead, frame_headers
+from tools.publish.sent import last_sent
 from tools.recordings import Publication
+from tools.recordings.resume import Sent
 
 SOURCE = "/pawsight/replay"
 """CloudEvents source of the frames."""
@@ -53,15 +56,23 @@ class Tally:
 
 
 class Publisher:
-    """One run of publishing: every camera is one stream with an uuid of its own."""
+    """One run of publishing: every camera is one stream with an uuid of its own, or goes on with that of an earlier run."""
 
-    def __init__(self, producer: AIOKafkaProducer, destination: Destination, partition_of: Mapping[str, int]) -> None:
-        """Take a started producer and every camera's partition; `opened` makes both."""
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        destination: Destination,
+        partition_of: Mapping[str, int],
+        sent: Mapping[str, Sent],
+    ) -> None:
+        """Take a started producer, every camera's partition, and what lies there already; `opened` makes them."""
         self.tally = Tally()
+        self.sent = sent
+        """By camera that goes on; its publications must be those behind it."""
         self._producer = producer
         self._destination = destination
         self._partition_of = partition_of
-        self._streams = {camera: str(uuid4()) for camera in partition_of}
+        self._streams = {camera: sent[camera].stream if camera in sent else str(uuid4()) for camera in partition_of}
         self._in_flight: dict[asyncio.Future[Any], int] = {}
         self._failure: BaseException | None = None
 
@@ -137,12 +148,16 @@ class Publisher:
 
 
 @asynccontextmanager
-async def opened(destination: Destination) -> AsyncIterator[Publisher]:
+async def opened(destination: Destination, resumed: Collection[str] = ()) -> AsyncIterator[Publisher]:
     """Connect to the brokers; what was sent is flushed at the end, after an interrupt, too.
+
+    Args:
+        destination: where to publish.
+        resumed: cameras that go on behind their last record on the topic; whoever put it there must be gone.
 
     Raises:
         SourceLost: no broker answers.
-        StreamRefused: the topic is not there, or it may not be written.
+        StreamRefused: the topic is not there, it may not be read or written, or it cannot be told where a camera stopped.
     """
     async with reaching(destination.connection):
         producer = AIOKafkaProducer(
@@ -156,7 +171,10 @@ async def opened(destination: Destination) -> AsyncIterator[Publisher]:
         async with reaching(destination.connection):
             await producer.start()
             partitions = await _partitions(producer, destination)
-        yield Publisher(producer, destination, _placed(destination.registry, partitions))
+            placed = _placed(destination.registry, partitions)
+            places = [TopicPartition(destination.topic, number) for number in range(partitions)]
+            sent = await last_sent(destination.connection, places, {camera: placed[camera] for camera in resumed})
+        yield Publisher(producer, destination, placed, sent)
     finally:
         await producer.stop()
 

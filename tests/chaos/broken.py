@@ -1,0 +1,50 @@
+"""Rules of the protocol taken out by a patch, for workers that the suite must catch. No product code knows of it."""
+
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from stream.kafka import partition_client
+from stream.kafka.taking_up import TakingUp
+from stream.protocol import Protocol, Step
+
+
+def without_back_off() -> None:
+    """Let the producer send a request again that is still under way."""
+
+    def impatient(*arguments: Any, retry_backoff_ms: int, **options: Any) -> AIOKafkaProducer:
+        del retry_backoff_ms
+        return AIOKafkaProducer(*arguments, retry_backoff_ms=100, **options)
+
+    partition_client.AIOKafkaProducer = impatient
+
+
+def without_adoption() -> None:
+    """Forget what is published and not in the state."""
+
+    async def forget(self: TakingUp) -> None:
+        self.alerts_offset = (await self.port.published(2**62)).end
+
+    TakingUp._adopt = forget  # type: ignore[method-assign]
+
+
+def without_membership() -> None:
+    """Fence the last writer without being a member of the group."""
+
+    def rest(self: Protocol) -> None:
+        self._steps = [step for step in Step if step not in (Step.PROVE, Step.PROVE_AGAIN)]
+
+    plain = Protocol.__init__
+    again = Protocol.waited
+
+    def begin(self: Protocol) -> None:
+        plain(self)
+        rest(self)
+
+    def waited(self: Protocol) -> None:
+        again(self)
+        rest(self)
+
+    Protocol.__init__ = begin  # type: ignore[method-assign]
+    Protocol.waited = waited  # type: ignore[method-assign]
+

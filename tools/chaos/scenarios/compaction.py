@@ -1,0 +1,72 @@
+"""The state topic under the cleaner: control batches that are left empty, at which the client raises for ever."""
+
+import asyncio
+import time
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from stream.kafka.committed import EMPTY_CONTROL_BATCH
+from stream.kafka.connection import KafkaConnection
+from tools.chaos.reading import consumer, high_watermarks
+from tools.chaos.scenarios import cluster
+from tools.chaos.scenarios.act import Act
+
+CLEANER = {
+    "log.cleaner.backoff.ms": "500",
+    "log.cleaner.delete.retention.ms": "200",
+    "log.segment.delete.delay.ms": "100",
+}
+"""Broker settings with which the cleaner comes at once."""
+_OFTEN = {"segment.ms": "500", "delete.retention.ms": "100", "max.compaction.lag.ms": "1000", "min.cleanable.dirty.ratio": "0.01"}
+_SAFE = {"delete.retention.ms": "172800000"}
+_ROUNDS = 4
+
+
+async def compacted(act: Act) -> None:
+    """Abort transactions of passing ids on the state while the cleaner runs every half second, then restart on what it left."""
+    names, direct = act.stage.names, act.stage.direct
+    await cluster.configure(direct, names.state, _OFTEN)
+    for number in range(_ROUNDS):
+        for partition in act.populated:
+            await _aborted(direct, names.state, partition, number)
+        await cluster.fence(direct, names, act.populated)
+        await asyncio.sleep(3.0)
+    await act.flows()
+    await cluster.configure(direct, names.state, _SAFE)  # workers refuse less
+    act.figures["partitions_with_empty_control_batches"] = await _stumbling(direct, names.state)
+    began_s = time.monotonic()
+    act.kill_workers()
+    act.start_workers()
+    await act.flows()
+    act.figures["recovery_s"] = round(time.monotonic() - began_s, 1)
+
+
+async def _aborted(connection: KafkaConnection, topic: str, partition: int, number: int) -> None:
+    """Let an id write once and abort: the last batch of its life is a marker."""
+    async with AIOKafkaProducer(
+        **connection.client_options(), transactional_id=f"passing.{partition}.{number}", transaction_timeout_ms=5_000
+    ) as producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, None, key=b"passing", partition=partition)
+        await producer.abort_transaction()
+
+
+async def _stumbling(connection: KafkaConnection, topic: str) -> int:
+    """On how many partitions a plain client stumbles over an empty control batch."""
+    count = 0
+    for place, end in (await high_watermarks(connection, topic)).items():
+        count += await _stumbles(connection, place, end)
+    return count
+
+
+async def _stumbles(connection: KafkaConnection, place: TopicPartition, end: int) -> bool:
+    async with consumer(connection, "read_committed") as reader:
+        reader.assign([place])
+        await reader.seek_to_beginning(place)
+        until_s = time.monotonic() + 20.0
+        try:
+            while await reader.position(place) < end and time.monotonic() < until_s:
+                await reader.getmany(place, timeout_ms=200)
+        except Exception as error:  # noqa: BLE001  (it has no class of its own)
+            return EMPTY_CONTROL_BATCH in str(error)
+    return False

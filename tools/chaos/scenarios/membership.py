@@ -1,0 +1,102 @@
+"""Who owns which partition: members that come, go, are cut off or wait as spares, and partitions that come back."""
+
+import asyncio
+import time
+
+from tools.chaos.faults import Kind
+from tools.chaos.frames import GROUP
+from tools.chaos.rules import Swallow
+from tools.chaos.run import TIMING
+from tools.chaos.scenarios.act import Act
+from tools.chaos.scenarios.cluster import other_member
+from tools.chaos.scenarios.scenario import Scenario, Setting
+from tools.chaos.status import CrashPoint, How, Order, Side
+
+
+async def _reassigned_to_itself(act: Act) -> None:
+    """Stall the device, let another member come and go, so that all partitions come back, and let the device go on."""
+    rebalance_s = 1.5 * TIMING.session_s
+    for stalled_s in (rebalance_s / 3, rebalance_s * 1.5, rebalance_s / 3):
+        act.stall()
+        await asyncio.sleep(0.5)
+        async with other_member(act.stage.direct, act.stage.names, TIMING.session_s) as member:
+            await asyncio.sleep(stalled_s)
+            until_s = time.monotonic() + 30.0
+            while not member.assignment() and time.monotonic() < until_s:  # noqa: ASYNC110  (only asking tells)
+                await asyncio.sleep(0.05)
+            if not member.assignment():
+                act.problems.append("the other member got no partition")
+        await asyncio.sleep(1.0)
+        act.unstall()
+        await act.flows()
+    act.figures["times"] = 3
+
+
+async def _spare_takes_over(act: Act) -> None:
+    """Leave one worker without a partition for three sessions, then take the owners away for good."""
+    fleet = act.stage.world.fleet
+    await asyncio.sleep(3 * TIMING.session_s)
+    owners = [worker for worker in fleet.workers if _has_asked(act, worker.name)]
+    spares = [worker for worker in fleet.workers if worker not in owners]
+    act.figures |= {"workers": len(fleet.workers), "spares": len(spares)}
+    if not spares:
+        act.problems.append("no worker was without a partition")
+    for owner in owners:
+        owner.kill()
+    act.figures["takeover_s"] = await act.flows()
+
+
+def _has_asked(act: Act, name: str) -> bool:
+    """Whether a worker ever asked its device, which it does only with a partition."""
+    journal = act.stage.folder / f"{name}.asked"
+    return journal.exists() and journal.stat().st_size > 0
+
+
+async def _group_coordinator_lost(act: Act) -> None:
+    """Swallow all that one worker says to its group, which others do not hear of until it is out."""
+    victim, began_s = act.workers[0], time.time()
+    applied = act.stage.world.proxy.apply(Swallow(GROUP, 3 * TIMING.session_s, victim.name))
+    await applied.wait(3 * TIMING.session_s + 5.0)
+    await act.flows()
+    pause_s = act.reader.longest_pause_s(began_s, time.time())
+    act.figures |= {"swallowed": applied.hits.total(), "longest_pause_s": round(pause_s, 1)}
+    if not applied.hits:
+        act.problems.append("nothing was swallowed")
+
+
+async def _crash_points_of_a_start(act: Act) -> None:
+    orders = [
+        Order(CrashPoint.INIT, Side.BEFORE, How.EXIT),
+        Order(CrashPoint.INIT, Side.AFTER, How.EXIT),
+        Order(CrashPoint.INIT, Side.AFTER, How.STOP),
+        Order(CrashPoint.SEEK, Side.BEFORE, How.EXIT),
+    ]
+    reached = 0
+    for number, order in enumerate(orders):
+        injected = await act.hit(Kind.CRASH_POINT, number, 1.5 * TIMING.session_s, order=order)
+        reached += injected.is_reached
+    await act.flows()
+    act.figures["reached"] = reached
+    if reached < len(orders):
+        act.problems.append(f"only {reached} of {len(orders)} crash points were reached")
+
+
+SCENARIOS = {
+    "4-reassigned-to-itself": Scenario(
+        "all partitions are revoked and come back to the same worker while its device stands still, also past a rebalance",
+        _reassigned_to_itself,
+        Setting(workers=1),
+    ),
+    "14-spare-takes-over": Scenario(
+        "a worker without a partition waits for three sessions, then the owners are killed for good",
+        _spare_takes_over,
+        Setting(partitions=2, workers=3, cameras=4),
+    ),
+    "15-group-coordinator-lost": Scenario(
+        "one worker's group requests (APIs 8 to 14) are swallowed for three sessions, its other connections go on",
+        _group_coordinator_lost,
+    ),
+    "15-crash-points-of-a-start": Scenario(
+        "workers die or stand still before and after they become the writer, and before the seek", _crash_points_of_a_start
+    ),
+}

@@ -4,7 +4,7 @@ With B-frames a picture comes out some records after its own. So a record is don
 says from which keyframe a new owner must feed and which picture it need not ask again. Blocking: called in decoder threads.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from stream.clock import ClockRules, ClockState
@@ -72,8 +72,8 @@ class CameraDecoder:
 
     def breaks_at(self, packet: FramePacket) -> bool:
         """Tell whether what lies in the decoder must come out before this record: nothing after it belongs to it."""
-        if self._stream is None and self._seq is None:
-            return False
+        if not self.next_offset:
+            return False  # it took nothing yet
         if packet.content_type != self.content_type or packet.stream != self._stream:
             return True
         if packet.seq is None or self._seq is None:
@@ -98,7 +98,7 @@ class CameraDecoder:
         Raises:
             UnusableRecord: the bytes are no access unit; what lay in the decoder comes out by `drain`.
         """
-        self._fed[packet.position.offset] = packet
+        self._fed[packet.position.offset] = replace(packet, payload=b"")  # what is said of it, not its bytes
         pictures = Pictures(Sampler(clock, packet.stream, rules))
         try:
             fed = self._decoder.feed(packet, lambda offset, captured_at_s: self._wanted(pictures, offset, captured_at_s))

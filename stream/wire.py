@@ -54,11 +54,15 @@ DEAD_LETTER_HEADERS: Mapping[str, str] = {
     "topic": "Topic of the record that could not be used.",
     "partition": "Its partition, decimal.",
     "offset": "Its offset, decimal.",
+    "timestamp": "Its timestamp, decimal milliseconds since the epoch.",
     "stage": "`wire` (key, headers, size) or `decode` (payload).",
     "class.name": "Short reason for machines, such as `empty_key`.",
     "message": "The reason in a sentence.",
 }
 """Headers added to a dead letter under `DEAD_LETTER_PREFIX`, in the layout of Kafka Connect's dead letters."""
+
+REDRIVEN_HEADER = "__pawsight.redriven"
+"""On a frame that was a dead letter and is published again: where that lay, as `topic[partition]@offset`."""
 
 _TRACE_IDS = "-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 # W3C Trace Context, section 3.2.2: version ff and ids of zeros are invalid, versions after 00 may append fields.
@@ -164,8 +168,8 @@ def frame_headers(head: FrameHead) -> list[tuple[str, bytes]]:
 def dead_letter_headers(letter: DeadLetter) -> list[tuple[str, bytes | None]]:
     """Headers of a dead letter: the record's own, then where it lay and what was wrong. Key and value stay the record's."""
     record = letter.record
-    values = (record.topic, str(record.partition), str(record.offset), letter.stage, letter.reason, letter.message)
-    errors = zip(DEAD_LETTER_HEADERS, values, strict=True)
+    place = (record.topic, str(record.partition), str(record.offset), str(record.timestamp_ms))
+    errors = zip(DEAD_LETTER_HEADERS, (*place, letter.stage, letter.reason, letter.message), strict=True)
     return [*record.headers, *((DEAD_LETTER_PREFIX + name, value.encode()) for name, value in errors)]
 
 

@@ -22,6 +22,7 @@ from tools.broker.command import broker
 from tools.chaos.command import chaos
 from tools.contract import contract
 from tools.demo.command import demo
+from tools.dlq.command import dlq, list_letters, redrive
 from tools.errors import CommandError
 from tools.gate import test
 from tools.replay import replay
@@ -50,6 +51,7 @@ bench = typer.Typer(help="Measure; every figure is a ratio within one run.", no_
 bench.command("model")(bench_model)
 bench.command("delivery")(bench_delivery)
 app.add_typer(bench, name="bench")
+app.add_typer(dlq, name="dlq")
 
 SettingsOption = Annotated[
     Path | None,
@@ -64,7 +66,8 @@ def load_settings(context: typer.Context, settings_file: SettingsOption = None) 
     """Take the settings file as the commands' defaults."""
     values = {} if settings_file is None else read_toml(settings_file)
     parameters = {command.__name__: list(command.__annotations__) for command in COMMANDS}
-    context.default_map = settings.default_map(values, parameters)
+    defaults = settings.default_map(values, parameters | {"dlq": [*list_letters.__annotations__, *redrive.__annotations__]})
+    context.default_map = defaults | {"dlq": {"list": defaults["dlq"], "redrive": defaults["dlq"]}}
     settings.keep(values)
 
 

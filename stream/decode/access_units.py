@@ -224,13 +224,9 @@ class AccessUnitDecoder:
         return tuple(shown)
 
     def _pass(self, offset: int) -> None:
-        """Note that a picture came out."""
-        if self._key is None or self._key_before is None or offset < self._key or self._key in self._pending:
-            return
-        self._key_before = None  # the keyframe, or a picture shown after it: none follows that is shown before it
-        for each, pending in self._pending.items():
-            if each >= self._key:
-                pending.keyframe_offset = self._key
+        """Note that a picture came out: after the keyframe's, none comes that is shown before it."""
+        if self._key is not None and offset >= self._key and self._key not in self._pending:
+            self._key_before = None
 
     def _give_up(self) -> tuple[int, ...]:
         """Leave the records alone of which no picture can come any more."""

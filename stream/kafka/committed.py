@@ -1,7 +1,7 @@
 """Reads committed records of one partition, up to a given end, and passes what the client stumbles over.
 
 The cleaner of a compacted topic leaves control batches without a record, at which aiokafka's read_committed raises for ever; they
-are passed by one offset. Where exactly that is comes out one record at a time: a larger read loses the records before it.
+are passed batch by batch. Where exactly that is comes out one record at a time: a larger read loses the records before it.
 """
 
 import logging
@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.retired import Retired
+from stream.kafka.salvage import salvage
 
 log = logging.getLogger(__name__)
 
@@ -27,17 +28,26 @@ FETCH_WAIT_MS = 100
 """Longest wait of the broker for news: the last batch of what is read may be a marker, which wakes nobody."""
 
 
+class CommittedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka's base is untyped
+    """Without a group; sees committed records only."""
+
+    def __init__(self, connection: KafkaConnection) -> None:
+        """Take the cluster; nothing is reached yet."""
+        self.connection = connection
+        super().__init__(
+            **connection.client_options(),
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+        )
+
+
 @asynccontextmanager
-async def committed_reader(connection: KafkaConnection, retired: Retired) -> AsyncIterator[AIOKafkaConsumer]:
-    """Start a consumer without a group that sees committed records only; it is stopped behind our back."""
-    consumer = AIOKafkaConsumer(
-        **connection.client_options(),
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        fetch_max_wait_ms=FETCH_WAIT_MS,
-        max_partition_fetch_bytes=4 * 1024 * 1024,
-    )
+async def committed_reader(connection: KafkaConnection, retired: Retired) -> AsyncIterator[CommittedConsumer]:
+    """Start a consumer that sees committed records only; it is stopped behind our back."""
+    consumer = CommittedConsumer(connection)
     try:
         await consumer.start()
         yield consumer
@@ -45,7 +55,7 @@ async def committed_reader(connection: KafkaConnection, retired: Retired) -> Asy
         retired.add(consumer)
 
 
-async def read(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> AsyncIterator[ConsumerRecord]:
+async def read(consumer: CommittedConsumer, tp: TopicPartition, start: int, end: int) -> AsyncIterator[ConsumerRecord]:
     """Give every committed record from `start` up to `end`; waits until all transactions below `end` are over."""
     consumer.assign([tp])
     consumer.seek(tp, start)
@@ -56,8 +66,9 @@ async def read(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: 
         except KafkaError as error:
             if EMPTY_CONTROL_BATCH not in str(error):
                 raise
-            # a batch that raises loses what lies before: one by one up to the place, and over it
-            consumer.seek(tp, await consumer.position(tp) + 1 if most == 1 else expected)
+            if most == 1:  # nothing committed lies before it: over the next batch, its offsets may be far apart
+                expected = (await salvage(consumer.connection, tp, expected)).next_offset
+            consumer.seek(tp, expected)  # a batch that raises loses what lies before: one by one up to the place
             most = BATCH if most == 1 else 1
             continue
         if not taken and time.monotonic() - moved_s > SAY_EVERY_S:

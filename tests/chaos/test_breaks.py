@@ -7,7 +7,7 @@ from tools.chaos import run
 from tools.chaos.scenarios import play
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.proof,
     pytest.mark.timeout(600),
     pytest.mark.skipif(why_no_broker() is not None, reason=f"NO KAFKA BROKER, so nothing is proven: {why_no_broker()}"),
 ]
@@ -18,7 +18,7 @@ pytestmark = [
     [
         pytest.param("tests.chaos.worker_without_back_off", "2-late-end-txn", id="back-off"),
         pytest.param("tests.chaos.worker_without_adoption", "2-late-end-txn", id="adopted-alerts"),
-        pytest.param("tests.chaos.worker_without_membership", "15-group-apis-swallowed", id="membership-proof"),
+        pytest.param("tests.chaos.worker_without_membership", "15-group-coordinator-lost", id="membership-proof"),
     ],
 )
 def test_the_suite_finds_a_rule_that_was_taken_out(monkeypatch: pytest.MonkeyPatch, worker: str, scenario: str) -> None:

@@ -9,7 +9,6 @@ from tools.broker.find import why_no_broker
 from tools.chaos.run import Plan, Report, chaos
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.skipif(why_no_broker() is not None, reason=f"NO KAFKA BROKER, so nothing is proven: {why_no_broker()}"),
 ]
@@ -20,6 +19,7 @@ def perform(plan: Plan, folder: Path) -> Report:
     return asyncio.run(chaos(plan, folder, lambda _: None))
 
 
+@pytest.mark.slow
 def test_fifteen_faults_lose_repeat_and_invent_nothing(tmp_path: Path) -> None:
     """Every kind of fault once or more: each alert that must be there is there once, in order, and every other check holds."""
     report = perform(Plan(seed=15, faults=15), tmp_path)
@@ -29,6 +29,7 @@ def test_fifteen_faults_lose_repeat_and_invent_nothing(tmp_path: Path) -> None:
     assert sum(each.is_busy for each in report.injected) >= len(report.injected) / 2
 
 
+@pytest.mark.proof
 def test_the_negative_control_loses_and_repeats(tmp_path: Path) -> None:
     """The same faults with at-least-once delivery: a harness that finds nothing there is blind."""
     report = perform(Plan(seed=15, faults=10, is_naive=True), tmp_path)

@@ -114,9 +114,14 @@ def digest(pixels: NDArray[np.uint8]) -> str:
 @cache
 def played(stream: Stream) -> tuple[Played, ...]:
     """What a decoder with nothing set shows of a stream, in order of presentation."""
-    context = av.CodecContext.create(stream.content_type.replace("video/h265", "hevc").removeprefix("video/"), "r")
+    return played_from(units(stream))
+
+
+def played_from(packets: Sequence[FramePacket]) -> tuple[Played, ...]:
+    """What it shows of records."""
+    context = av.CodecContext.create("h264" if packets[0].content_type == "video/h264" else "hevc", "r")
     shown = []
-    for one in (*units(stream), None):
+    for one in (*packets, None):
         packet = None
         if one is not None:
             packet = av.Packet(one.payload)
@@ -214,3 +219,12 @@ def _without_vui(sps: bytes) -> bytes:
     body = bytes(int(ended[begin : begin + 8], 2) for begin in range(0, len(ended), 8))
     assert b"\x00\x00" not in body
     return sps[:4] + body
+
+
+def thrown_away_before(packet: FramePacket) -> FramePacket:
+    """Set `no_output_of_prior_pics_flag` of an H.265 keyframe (ITU-T H.265, 7.3.6.1: the second bit of a slice)."""
+    parts = []
+    for unit in nal_units(packet.payload):
+        is_keyframe = unit[3] >> 1 & 0x3F in range(16, 24)
+        parts.append(unit[:5] + bytes([unit[5] | 0x40]) + unit[6:] if is_keyframe else unit)
+    return replace(packet, payload=b"".join(parts))

@@ -56,4 +56,3 @@ def units(levels: tuple[int, ...], codec: str = "libx264", gop: int = 8, b_frame
 
 def _picture(level: int) -> av.VideoFrame:
     return av.VideoFrame.from_ndarray(np.full((SIDE, SIDE, 3), level, np.uint8), format="rgb24")
-

@@ -211,9 +211,7 @@ def drawn_log(chance: random.Random) -> list[Record]:
     return log
 
 
-def _run(
-    chance: random.Random, camera: str, now_s: dict[str, float]
-) -> list[tuple[float, bytes, tuple[tuple[str, bytes], ...]]]:
+def _run(chance: random.Random, camera: str, now_s: dict[str, float]) -> list[tuple[float, bytes, tuple[tuple[str, bytes], ...]]]:
     """What a camera sends next: capture time after T0, value, and headers of each record."""
     begin_s = now_s[camera] + chance.choice(STEPS_S)
     match chance.choice(["stills", "segment", "units", "units", "bad"]):

@@ -13,6 +13,7 @@ from stream.kafka.connection import KafkaConnection
 from stream.kafka.consumer import SourceConfig
 from stream.kafka.exactly_once import ExactlyOnce
 from stream.kafka.partition_client import DeliveryConfig
+from stream.kafka.port import Port
 from stream.kafka.source import KafkaSource
 from stream.kafka.topology import TopicNames
 from stream.ports import Assigned, Poll, Proof, Revoked, Tick
@@ -110,10 +111,11 @@ async def joined(
     *,
     policy: Policy = Policy(),  # noqa: B008  (frozen)
     start_from: StartFrom = "earliest",
+    decorate: Callable[[Port], Port] = lambda port: port,
     **source: object,
 ) -> AsyncIterator[Joined]:
     """Join the test's group; leave it at the end, without a last tick."""
-    delivery = ExactlyOnce(connection, names, CONTEXT, DeliveryConfig("test", start_from), policy)
+    delivery = ExactlyOnce(connection, names, CONTEXT, DeliveryConfig("test", start_from), policy, decorate)
     config = replace(SourceConfig(names.frames, names.group, session_timeout_s=6.0), **source)  # type: ignore[arg-type]
     async with delivery, KafkaSource(connection, config, delivery) as member:
         yield Joined(member, delivery)

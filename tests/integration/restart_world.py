@@ -176,4 +176,3 @@ def _read_all(bootstrap_servers: str, topic: str, partition: int) -> list[Messag
                 return messages
     finally:
         reader.close()
-

@@ -21,6 +21,8 @@ from tests.integration.annex_b import (
     offsets,
     only,
     played,
+    played_from,
+    thrown_away_before,
     unbroken,
     units,
     without,
@@ -141,6 +143,15 @@ def test_a_picture_of_another_size_loses_none_before_it() -> None:
     assert sorted(offsets(came)) == list(range(len(packets)))
     assert offsets(came)[17:] == [one.offset + 17 for one in played(large)]
     assert {one.pixels.shape for one in all_shown(came) if one.pixels is not None} == {(SIZE, SIZE, 3)}
+
+
+@pytest.mark.parametrize("kind", ["H.265 B-frames closed", "H.265 leading decodable"])
+def test_no_picture_is_thrown_away_where_a_new_sequence_begins(kind: str) -> None:
+    """An encoder may say that a player need not show what it still holds at a keyframe; an answer is wanted all the same."""
+    packets = [thrown_away_before(one) if one.keyframe else one for one in units(STREAMS[kind])]
+    assert [one.told for one in played_from(packets)] != unbroken(STREAMS[kind])
+    came = fed(decoder(packets), packets)
+    assert [(one.offset, digest(one.pixels)) for one in all_shown(came) if one.pixels is not None] == unbroken(STREAMS[kind])
 
 
 def test_a_decoder_can_be_used_again_after_it_was_emptied() -> None:

@@ -5,73 +5,35 @@ The codes come from librdkafka's mock cluster, one answer each, on the way of th
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream.errors import SourceLost, StreamRefused
-from stream.kafka.commits import Commits
-from stream.kafka.connection import KafkaConnection
-from stream.kafka.consumer import SourceConfig
-from stream.kafka.faults import as_stream_error, refusal
-from stream.kafka.partition_client import Cluster, DeliveryConfig, Group, PartitionClient
-from stream.kafka.retired import Retired
-from stream.kafka.topology import TopicNames
+from stream.kafka.faults import as_stream_error
+from tests.integration.error_bench import (
+    DEADLINE_S,
+    FRAMES,
+    NAMES,
+    PATIENCE_S,
+    READ,
+    SESSION_S,
+    Bench,
+    Case,
+    attempt,
+    benches,
+    member,
+    outcomes,
+)
 from tests.integration.error_table import BELONGING, LEADER_MOVES, READING, REJOINS, UNNOTICED, WRITING, Code, expected
 from tests.integration.mock_cluster import MockCluster, mock_clusters
 
 pytestmark = pytest.mark.asyncio
 
-DEADLINE_S = 1.0
-"""Of a transaction. What a client does with an answer takes milliseconds."""
-PATIENCE_S = 10.0
-SESSION_S = 1.0
 CLUSTERS = 6
-NAMES = TopicNames("frames", "alerts", "group")
-FRAMES = TopicPartition(NAMES.frames, 0)
-READ = TopicNames(NAMES.frames, "alerts-to-read", NAMES.group)
-"""With a record of no transaction: what the mock cluster keeps of those has a wrong checksum now and then."""
 NOWHERE = TopicPartition("__none__", 0)
 ALERT = (b"den", b"{}", [])
-
-
-@dataclass(slots=True)
-class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Notices assignments."""
-
-    assigned: int = 0
-    revoked: int = 0
-
-    def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Count."""
-        self.assigned += bool(assigned)
-
-    def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Count."""
-        self.revoked += bool(revoked)
-
-
-@dataclass(slots=True)
-class Bench:
-    """One mock cluster, on which one case runs at a time."""
-
-    mock: MockCluster
-    connection: KafkaConnection
-    consumer: AIOKafkaConsumer
-    """A member of no group yet."""
-    retired: Retired = field(default_factory=Retired)
-
-    def client(self, names: TopicNames = NAMES) -> PartitionClient:
-        """One assignment of a partition, as the worker has it but for the deadline."""
-        config = DeliveryConfig(writer="test", deadline_s=DEADLINE_S)
-        group = Group(self.consumer, Commits(self.consumer.commit))
-        return PartitionClient(FRAMES, group, Cluster(self.connection, names, "/pawsight/group", config, self.retired))
-
-
-Case = Callable[[Bench, Code], Awaitable[str]]
 
 
 @pytest.fixture(scope="module")
@@ -82,54 +44,6 @@ def mocks() -> Iterator[list[MockCluster]]:
             for topic in (NAMES.frames, NAMES.alerts, NAMES.state, READ.alerts):
                 each.create_topic(topic)
         yield clusters
-
-
-@asynccontextmanager
-async def benches(mocks: list[MockCluster]) -> AsyncIterator[list[Bench]]:
-    """Connect to each cluster."""
-    async with AsyncExitStack() as stack:
-        made = []
-        for mock in mocks:
-            connection = KafkaConnection(mock.bootstrap_servers)
-            consumer = AIOKafkaConsumer(**connection.client_options(), **SourceConfig(NAMES.frames, "none").client_options())
-            await consumer.start()
-            stack.push_async_callback(consumer.stop)
-            made.append(Bench(mock, connection, consumer))
-            stack.push_async_callback(made[-1].retired.gone, 30.0)
-        yield made
-
-
-async def outcomes(mocks: list[MockCluster], case: Case, codes: Sequence[Code] = tuple(Code)) -> dict[str, str]:
-    """Run a case for each code."""
-    free: asyncio.Queue[Bench] = asyncio.Queue()
-
-    async def run(code: Code) -> str:
-        bench = await free.get()
-        try:
-            return await case(bench, code)
-        finally:
-            free.put_nowait(bench)
-
-    async with benches(mocks) as made:
-        for bench in made:
-            free.put_nowait(bench)
-        found = await asyncio.gather(*map(run, codes))
-    return {code.name: outcome for code, outcome in zip(codes, found, strict=True)}
-
-
-def said(error: BaseException) -> str:
-    """Name an exception, and what the policy makes of it."""
-    return f"{type(error).__name__}: {'restores' if refusal(error) is None else 'ends'}"
-
-
-async def attempt(work: Awaitable[object], limit_s: float) -> str:
-    """Wait for something under a deadline."""
-    try:
-        async with asyncio.timeout(limit_s):
-            await work
-    except Exception as error:  # noqa: BLE001  (which one it is, is the question)
-        return said(error)
-    return UNNOTICED
 
 
 # ---------------------------------------------------------------- writing
@@ -261,8 +175,8 @@ async def _look(bench: Bench, code: Code) -> str:
 
 
 async def _prove(bench: Bench, code: Code) -> str:
-    async with _member(bench, f"prove-{code.name}") as (member, _):
-        client = Bench(bench.mock, bench.connection, member).client()
+    async with member(bench, f"prove-{code.name}") as (consumer, _):
+        client = Bench(bench.mock, bench.connection, consumer).client()
         bench.mock.answer(READING["OffsetCommit"].key, [code])
         outcome = await attempt(client.prove(0), PATIENCE_S)
         bench.mock.calm(READING["OffsetCommit"].key)
@@ -270,38 +184,14 @@ async def _prove(bench: Bench, code: Code) -> str:
 
 
 async def _committed(bench: Bench, code: Code) -> str:
-    async with _member(bench, f"committed-{code.name}") as (member, _):
-        client = Bench(bench.mock, bench.connection, member).client()
+    async with member(bench, f"committed-{code.name}") as (consumer, _):
+        client = Bench(bench.mock, bench.connection, consumer).client()
+        consumer.seek(FRAMES, 0)  # else it looks up offsets by itself, and may take the answer that is meant for us
+        await client.prove(0)
         bench.mock.answer(READING["OffsetFetch"].key, [code])
         outcome = await attempt(client.group_offset(), PATIENCE_S)
         bench.mock.calm(READING["OffsetFetch"].key)
         return outcome
-
-
-@asynccontextmanager
-async def _member(
-    bench: Bench, group: str, *, injected: tuple[int, Code] | None = None
-) -> AsyncIterator[tuple[AIOKafkaConsumer, Listener]]:
-    """Join a group of the case's own, with the worker's settings but for times."""
-    config = SourceConfig(NAMES.frames, group, session_timeout_s=SESSION_S).client_options()
-    # a member that joins again is not waited for longer than that when it is stopped
-    config["request_timeout_ms"] = 2000 * SESSION_S
-    consumer = AIOKafkaConsumer(**bench.connection.client_options(), **config)
-    listener = Listener()
-    try:
-        await consumer.start()
-        if injected is not None:
-            bench.mock.answer(injected[0], [injected[1]])
-        consumer.subscribe([NAMES.frames], listener=listener)
-        until_s = time.monotonic() + PATIENCE_S
-        while injected is None and not listener.assigned:
-            assert time.monotonic() < until_s
-            await asyncio.sleep(0.01)
-        yield consumer, listener
-    finally:
-        await consumer.stop()
-        if injected is not None:
-            bench.mock.calm(injected[0])
 
 
 @pytest.mark.parametrize(
@@ -330,19 +220,19 @@ async def test_reading_goes_on_or_begins_again(mocks: list[MockCluster]) -> None
 
 
 async def _join(bench: Bench, api: int, code: Code) -> str:
-    async with _member(bench, f"join-{api}-{code.name}", injected=(api, code)) as (member, listener):
-        return await _poll(bench, member, lambda: listener.assigned, UNNOTICED)
+    async with member(bench, f"join-{api}-{code.name}", injected=(api, code)) as (consumer, listener):
+        return await _poll(bench, consumer, lambda: listener.assigned, UNNOTICED)
 
 
 async def _stay(bench: Bench, api: int, code: Code) -> str:
-    async with _member(bench, f"stay-{api}-{code.name}") as (member, listener):
+    async with member(bench, f"stay-{api}-{code.name}") as (consumer, listener):
         revoked = listener.revoked
         bench.mock.answer(api, [code])
-        quiet_until_s = time.monotonic() + SESSION_S / 2
+        quiet_until_s = time.monotonic() + 2 * SESSION_S
         try:
             return await _poll(
                 bench,
-                member,
+                consumer,
                 lambda: listener.revoked > revoked or time.monotonic() > quiet_until_s,
                 lambda: REJOINS if listener.revoked > revoked else UNNOTICED,
             )
@@ -350,12 +240,12 @@ async def _stay(bench: Bench, api: int, code: Code) -> str:
             bench.mock.calm(api)
 
 
-async def _poll(bench: Bench, member: AIOKafkaConsumer, done: Callable[[], object], outcome: str | Callable[[], str]) -> str:
+async def _poll(bench: Bench, consumer: AIOKafkaConsumer, done: Callable[[], object], outcome: str | Callable[[], str]) -> str:
     """Poll as the reader does when nothing is open, until something happened."""
 
     async def poll() -> None:
         while True:
-            await member.getmany(NOWHERE, timeout_ms=20)
+            await consumer.getmany(NOWHERE, timeout_ms=20)
 
     polling = asyncio.ensure_future(poll())
     until_s = time.monotonic() + PATIENCE_S

@@ -26,6 +26,7 @@ from stream.errors import SourceLost, StreamRefused
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.topology import TopicNames, create_topics
 from stream.types import FramePacket, Record
+from stream.wire import FrameHead, frame_headers
 from tests.integration.kafka_world import publish_bad_header
 from tests.integration.moving_pictures import T0_S, Video, play, write
 from tools.broker.find import FoundBroker
@@ -272,7 +273,8 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def told(messages: Sequence[Message]) -> list[tuple[int, bytes, bytes, dict[str, bytes]]]:
     """All that makes a record, partition by partition in order, but the uuid of its run."""
     return [
-        (one.partition(), one.key(), one.value(), {k: v for k, v in one.headers() if k not in {"stream", "ce_id"}}) for one in messages
+        (one.partition(), one.key(), one.value(), {k: v for k, v in one.headers() if k not in {"stream", "ce_id"}})
+        for one in messages
     ]
 
 
@@ -304,10 +306,12 @@ def test_a_run_that_is_cut_off_again_and_again_leaves_what_an_unbroken_one_leave
     async def some_runs() -> int:
         await create_topics(broker.connection, names, partitions=2)
         await create_topics(broker.connection, whole, partitions=2)
-        return sum([
-            await cut_off(pets, FORMS[form], destination, after=2, resume=False),
-            await cut_off(pets, FORMS[form], destination, after=3, resume=True),
-        ])
+        return sum(
+            [
+                await cut_off(pets, FORMS[form], destination, after=2, resume=False),
+                await cut_off(pets, FORMS[form], destination, after=3, resume=True),
+            ]
+        )
 
     published = asyncio.run(some_runs())
     run(broker, whole, pets, "--as", form, *OPTIONS)
@@ -343,11 +347,22 @@ def test_a_run_that_was_killed_is_gone_on_with(broker: FoundBroker, names: Topic
         assert len(streams(messages)) == 3
 
 
+def test_a_segment_has_the_same_bytes_every_time(tmp_path: Path) -> None:
+    """Also in Matroska, which gives files and tracks drawn ids: a resumed run compares bytes."""
+    options = {"cpu-used": "8", "deadline": "realtime"}
+    file = write(tmp_path / "den.webm", Video(frames=40, gop=12, codec="libvpx", muxer="webm", codec_options=options))
+    first, again = (list(publications(Recording("den", str(file), T0_S), AsSegments(0.5), pytest.fail)) for _ in range(2))
+    assert {one.content_type for one in first} == {"video/x-matroska"}
+    assert first == again
+
+
 def test_a_resumed_run_says_what_it_skips_and_what_it_begins(broker: FoundBroker, names: TopicNames, tmp_path: Path) -> None:
     """One camera was published, one never: that one begins at its beginning, under its own stream."""
     asyncio.run(create_topics(broker.connection, names, partitions=2))
     cameras = tmp_path / "cameras.toml"
-    cameras.write_text('[[camera]]\nid = "attic"\n[[camera]]\nid = "den"\npartition = 0\n[[camera]]\nid = "yard"\npartition = 1\n')
+    cameras.write_text(
+        '[[camera]]\nid = "attic"\n[[camera]]\nid = "den"\npartition = 0\n[[camera]]\nid = "yard"\npartition = 1\n'
+    )
     den = write(tmp_path / "den.mp4", Video(frames=60, gop=15))
     run(broker, names, den, *OPTIONS, "--cameras", cameras)
     write(tmp_path / "yard.mp4", Video(frames=45, gop=15))
@@ -372,26 +387,99 @@ def other_video(file: Path) -> None:
     [
         pytest.param(None, ["--as", "stills", *OPTIONS], "video/mp4 on the topic, but would be image/png", id="another form"),
         pytest.param(None, [*OPTIONS, "--segment-s", "1"], "4 records on the topic, but would have 2", id="longer segments"),
-        pytest.param(None, [*OPTIONS, "--start-at", "2026-01-02T00:00:00Z"], "captured at 2026-01-01T00:00:01.5", id="another day"),
+        pytest.param(
+            None, [*OPTIONS, "--start-at", "2026-01-02T00:00:00Z"], "captured at 2026-01-01T00:00:01.5", id="another day"
+        ),
         pytest.param(other_video, OPTIONS, "record 3 of camera 'den' has other content", id="another video"),
-        pytest.param(None, [*OPTIONS, "--copies", "2"], None, id="other cameras"),
+        pytest.param(None, [*OPTIONS, "--start-at", "now"], "--start-at now", id="now"),
+        pytest.param(
+            None, ["rtsp://me:secret@127.0.0.1/live", *OPTIONS], "rtsp://127.0.0.1/live is a live stream", id="live stream"
+        ),
     ],
 )
-def test_other_arguments_are_refused_before_anything_is_sent(
-    broker: FoundBroker, names: TopicNames, tmp_path: Path, change: Callable[[Path], None] | None, arguments: list[str], says: str | None
+def test_what_cannot_go_on_is_refused_before_anything_is_sent(
+    broker: FoundBroker,
+    names: TopicNames,
+    tmp_path: Path,
+    change: Callable[[Path], None] | None,
+    arguments: Sequence[str],
+    says: str,
 ) -> None:
-    """What lies on the topic is not what these arguments would give: nothing is added to it, of no camera."""
+    """These arguments would give something else than lies on the topic: nothing is added to it, of no camera."""
     asyncio.run(create_topics(broker.connection, names, partitions=2))
     file = write(tmp_path / "den.mp4", Video(frames=60, gop=15))
     run(broker, names, file, *OPTIONS)
     if change is not None:
         change(file)
-    other = write(tmp_path / "attic.mp4", Video(frames=60, gop=15))
-    found = on_topic(broker, names)
-    if says is None:
-        run(broker, names, file, *arguments, "--resume")
-        assert {one.key() for one in on_topic(broker, names)} == {b"den", b"den-1", b"den-2"}
-        return
+    write(tmp_path / "yard.mp4", Video(frames=60, gop=15))
     with pytest.raises(CommandError, match=says):
-        run(broker, names, file, other, *arguments, "--resume")
-    assert told(on_topic(broker, names)) == told(found)
+        run(broker, names, tmp_path, *arguments, "--resume")
+    assert len(on_topic(broker, names)) == 4
+
+
+def test_a_camera_that_would_move_to_another_partition_is_refused(broker: FoundBroker, names: TopicNames, tmp_path: Path) -> None:
+    """Without the first of two videos the second one would go on where the first one lies, and begin anew."""
+    asyncio.run(create_topics(broker.connection, names, partitions=2))
+    attic, den = (write(tmp_path / f"{name}.mp4") for name in ("attic", "den"))
+    run(broker, names, attic, den, *OPTIONS)
+    with pytest.raises(StreamRefused, match=rf"'den' lies on {names.frames}\[1\].* partition 0: give all the videos"):
+        run(broker, names, den, *OPTIONS, "--resume")
+
+
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [
+        pytest.param({}, "it has no stream or no seq", id="a camera's own"),
+        pytest.param({"stream": b"1", "seq": b"x"}, "header 'seq' is 'x'", id="no number"),
+    ],
+)
+def test_a_record_of_another_publisher_is_no_place_to_go_on_at(
+    broker: FoundBroker, names: TopicNames, tmp_path: Path, headers: dict[str, bytes], says: str
+) -> None:
+    """Who publishes under the camera's name is named with where it did."""
+    asyncio.run(create_topics(broker.connection, names, partitions=1))
+    file = write(tmp_path / "den.mp4")
+    run(broker, names, file, *OPTIONS)
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+    producer.produce(names.frames, key=b"den", value=b"\xff\xd8\xff", headers=headers)
+    assert producer.flush(30) == 0
+    with pytest.raises(
+        StreamRefused, match=rf"camera 'den', {names.frames}\[0\] at offset 2, was not published by replay: {says}"
+    ):
+        run(broker, names, file, *OPTIONS, "--resume")
+
+
+def test_a_record_that_the_client_cannot_read_is_named(broker: FoundBroker, names: TopicNames, tmp_path: Path) -> None:
+    """A header name that is no text lies near the end: nothing before it can be read."""
+    asyncio.run(create_topics(broker.connection, names, partitions=1))
+    asyncio.run(publish_bad_header(broker.connection, names.frames, [b"1", b"2"], bad=0))
+    with pytest.raises(StreamRefused, match=rf"{names.frames}\[0\] has a header whose name is no text"):
+        run(broker, names, write(tmp_path / "den.mp4"), *OPTIONS, "--resume")
+
+
+def test_the_topic_is_read_back_only_as_far_as_needed(broker: FoundBroker, names: TopicNames) -> None:
+    """Other cameras' records lie before and behind, the marker of a transaction at the end; the bound counts what was read."""
+    asyncio.run(create_topics(broker.connection, names, partitions=2))
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "transactional.id": names.group, "linger.ms": 5})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+
+    for camera, count in (("attic", 3), ("other", 2000), ("den", 7), ("other", 100)):
+        for number in range(count):
+            headers = frame_headers(FrameHead(camera, T0_S + number, "image/jpeg", "/test", "a-stream", number))
+            value = b"\xff\xd8\xff" + bytes(1000)
+            producer.produce(names.frames, key=camera.encode(), value=value, partition=0, headers=headers)
+    producer.commit_transaction(30)
+    del producer
+
+    places = [aiokafka.TopicPartition(names.frames, number) for number in range(2)]
+
+    def sent(max_bytes: int, **partition_of: int) -> dict[str, Sent]:
+        return asyncio.run(last_sent(broker.connection, places, partition_of, LookBack(8, max_bytes)))
+
+    assert {camera: (one.seq, one.captured_at_s - T0_S) for camera, one in sent(100_000, den=0).items()} == {"den": (6, 6.0)}
+    assert {camera: one.seq for camera, one in sent(10**9, den=0, attic=0, nobody=0, none=1).items()} == {"den": 6, "attic": 2}
+    with pytest.raises(StreamRefused, match=rf"'den' is not in the last .* of {names.frames}\[0\]"):
+        sent(10_000, den=0)
+    with pytest.raises(StreamRefused, match="'attic' is not in the last"):
+        sent(100_000, den=0, attic=0)

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from stream.debounce_rules import DebounceRule, DebounceRules
 from stream.recording import RecordingSource
 from stream.types import BehaviorEvent, Event
-from stream.worker import Ports, Worker
+from stream.worker import Ports, Worker, WorkerConfig
 from tests.integration.moving_pictures import T0_S, Video, write
 from tests.integration.worker_world import CONFIG, BrightnessDevice, RememberingSink, Trial, here
 from tools.recordings import AsAccessUnits, AsSegments, AsStills, Form, Recording, merged
@@ -87,7 +87,7 @@ def shot(path: Path, film: Film, seed: int) -> Path:
     return path
 
 
-def events(file: Path, form: Form, config: Any) -> list[Event]:
+def events(file: Path, form: Form, config: WorkerConfig) -> list[Event]:
     """What the worker tells of a file; where its evidence lies depends on the form."""
     publications = merged([Recording("den", str(file), T0_S)], form, pytest.fail)
     sink = RememberingSink()
@@ -103,7 +103,7 @@ def events(file: Path, form: Form, config: Any) -> list[Event]:
 
 @pytest.mark.parametrize("config", [pytest.param(EVERY_PICTURE, id="every picture"), pytest.param(STEADY, id="steady")])
 @pytest.mark.parametrize("kind", FILMS)
-def test_all_forms_of_a_recording_make_the_same_events(tmp_path: Path, kind: str, config: Any) -> None:
+def test_all_forms_of_a_recording_make_the_same_events(tmp_path: Path, kind: str, config: WorkerConfig) -> None:
     """Same ids, kinds, times, scores and evidence times, in the same order: the same pictures were asked."""
     file = shot(tmp_path / "film", FILMS[kind], seed=len(kind))
     of_segments, of_stills, of_units = (events(file, form, config) for form in (AsSegments(), AsStills(), AsAccessUnits()))

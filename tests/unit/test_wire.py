@@ -255,8 +255,9 @@ def test_dead_letter_says_where_and_why() -> None:
         ("__pawsight.errors.topic", b"frames"),
         ("__pawsight.errors.partition", b"3"),
         ("__pawsight.errors.offset", b"42"),
+        ("__pawsight.errors.timestamp", b"1767225600123"),
         ("__pawsight.errors.stage", b"wire"),
         ("__pawsight.errors.class.name", b"bad_header"),
         ("__pawsight.errors.message", b"header 'seq' is not UTF-8"),
     ]
-    assert len(DEAD_LETTER_HEADERS) == 6
+    assert len(DEAD_LETTER_HEADERS) == 7

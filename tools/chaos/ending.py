@@ -62,7 +62,7 @@ async def judged(  # noqa: PLR0913  (what is judged)
         TimeoutError: a transaction stays open.
     """
     replay = replay or await replayed(connection, names.frames, script)
-    alerts = await delivered(connection, names.alerts)
+    alerts = await delivered(connection, names.alerts, names.group)
     partition_of = {camera.name: camera.partition for camera in script.plan()}
     own = [each for each in alerts if not each.alert.camera.startswith(VISITOR)]
     verdict = compare(replay.alerts, own, partition_of)

@@ -6,7 +6,7 @@ from stream.kafka.connection import KafkaConnection
 from tools.chaos.check import Published, Verdict, compare
 from tools.chaos.expected import Replay
 from tools.chaos.reading import read_all
-from tools.chaos.records import published, sent
+from tools.chaos.records import is_of_group, published, sent
 from tools.chaos.truth import Script
 
 
@@ -32,14 +32,15 @@ async def replayed(connection: KafkaConnection, frames_topic: str, script: Scrip
     return replay
 
 
-async def delivered(connection: KafkaConnection, alerts_topic: str) -> list[Published]:
-    """Read all alerts that a subscriber can see, up to the high watermark.
+async def delivered(connection: KafkaConnection, alerts_topic: str, group: str | None = None) -> list[Published]:
+    """Read all alerts that a subscriber can see, up to the high watermark; those of one group, if one is given.
 
     Raises:
         KafkaError: the brokers do not answer.
         TimeoutError: a transaction stays open.
     """
-    return [published(record) async for record in read_all(connection, alerts_topic, "read_committed")]
+    records = read_all(connection, alerts_topic, "read_committed")
+    return [published(record) async for record in records if group is None or is_of_group(record, group)]
 
 
 async def judge(connection: KafkaConnection, alerts_topic: str, replay: Replay, script: Script) -> Verdict:

@@ -19,7 +19,7 @@ from stream.errors import SourceLost
 from stream.kafka.connection import KafkaConnection
 from tools.chaos.check import Published
 from tools.chaos.reading import consumer, places
-from tools.chaos.records import published
+from tools.chaos.records import is_of_group, published
 
 _AGAIN_AFTER_S = 0.5
 _STARTED, _ENDED = "pawsight.behavior.started", "pawsight.behavior.ended"
@@ -80,13 +80,14 @@ def _follows(camera: _Watched, kind: str, behavior: str, episode: int) -> bool:
 class OrderReader:
     """A subscriber that follows the alerts topic, committed alerts only, through every fault of the brokers."""
 
-    def __init__(self, connection: KafkaConnection, topic: str, steady: Collection[str]) -> None:
-        """Prepare; `follow` reads. `steady` are the cameras whose clock never goes back."""
+    def __init__(self, connection: KafkaConnection, topic: str, steady: Collection[str], group: str | None = None) -> None:
+        """Prepare; `follow` reads the alerts, of one group if given. `steady` are the cameras whose clock never goes back."""
         self.watch = OrderWatch(steady)
         self.arrivals_s: defaultdict[int, list[float]] = defaultdict(list)
         """Wall times at which the alerts of each partition came, seconds since the epoch."""
         self._connection = connection
         self._topic = topic
+        self._group = group
         self._next: dict[TopicPartition, int] = {}
 
     async def follow(self) -> None:
@@ -124,7 +125,8 @@ class OrderReader:
             while True:
                 for place, records in (await reader.getmany(timeout_ms=500)).items():
                     now_s = time.time()
-                    for record in records:
+                    own = [record for record in records if self._group is None or is_of_group(record, self._group)]
+                    for record in own:
                         self.watch.take(published(record))
-                        self._next[place] = record.offset + 1
-                    self.arrivals_s[place.partition] += [now_s] * len(records)
+                    self._next[place] = records[-1].offset + 1
+                    self.arrivals_s[place.partition] += [now_s] * len(own)

@@ -52,6 +52,11 @@ def sent(record: KafkaRecord, cameras: Mapping[str, Camera]) -> Sent | None:
     )
 
 
+def is_of_group(record: KafkaRecord, group: str) -> bool:
+    """Whether an alert names this group's workers as its source."""
+    return dict(record.headers).get("ce_source") == f"/pawsight/{group}".encode()
+
+
 def published(record: KafkaRecord) -> Published:
     """Read a record of the alerts topic.
 

@@ -155,7 +155,7 @@ async def chaos(plan: Plan, folder: Path, on_fault: Callable[[Injected], None]) 
     report = Report(plan)
     async with staged(plan, folder) as stage:
         steady = {camera.name for camera in stage.script.plan() if camera.is_steady}
-        reader = OrderReader(stage.direct, stage.names.alerts, steady)
+        reader = OrderReader(stage.direct, stage.names.alerts, steady, stage.names.group)
         bystanders = Bystanders(stage.direct, stage.names.frames, stage.script, random.Random(plan.seed))
         following = asyncio.create_task(reader.follow())
         visiting = asyncio.create_task(bystanders.publish())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from stream.kafka.topology import TopicNames
 from tools.chaos.expected import Replay, Sent
 from tools.chaos.faults import Fault, Kind
 from tools.chaos.inject import Injected, inject
@@ -148,10 +149,10 @@ class Act:
         from_s = time.time()
         return await self.until(lambda: wanted <= self.alive_since(from_s), timeout_s, f"alerts on partitions {sorted(wanted)}")
 
-    async def done(self, timeout_s: float = 60.0) -> None:
-        """Wait until all that lies on the frames topic is done; it is a problem if it never is."""
+    async def done(self, timeout_s: float = 90.0, names: TopicNames | None = None) -> None:
+        """Wait until a group (None: the workers') has done all that lies on the frames topic; it is a problem if it never has."""
         until_s = time.monotonic() + timeout_s
-        while left := await behind(self.stage.direct, self.stage.names):
+        while left := await behind(self.stage.direct, names or self.stage.names):
             if time.monotonic() > until_s:
                 self.problems.append(f"not done within {timeout_s:g} s: {left}")
                 return

@@ -126,6 +126,13 @@ async def set_group_offsets(connection: KafkaConnection, names: TopicNames, offs
         await consumer.commit({TopicPartition(names.frames, number): offset for number, offset in offsets.items()})
 
 
+async def group_offsets(connection: KafkaConnection, names: TopicNames) -> dict[int, int]:
+    """What the group has committed, by partition."""
+    async with administration(connection) as admin:
+        found = await admin.list_consumer_group_offsets(names.group)
+    return {place.partition: each.offset for place, each in found.items()}
+
+
 async def delete_group(connection: KafkaConnection, names: TopicNames) -> None:
     """Delete a group that has no members, and all its offsets.
 

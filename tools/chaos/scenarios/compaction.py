@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from stream.kafka.committed import EMPTY_CONTROL_BATCH
 from stream.kafka.connection import KafkaConnection
+from stream.kafka.topology import topic_specs
 from tools.chaos.reading import consumer, high_watermarks
 from tools.chaos.scenarios import cluster
 from tools.chaos.scenarios.act import Act
@@ -18,8 +19,7 @@ CLEANER = {
 }
 """Broker settings with which the cleaner comes at once."""
 _OFTEN = {"segment.ms": "500", "delete.retention.ms": "100", "max.compaction.lag.ms": "1000", "min.cleanable.dirty.ratio": "0.01"}
-_SAFE = {"delete.retention.ms": "172800000"}
-_ROUNDS = 4
+_ROUNDS = 6
 
 
 async def compacted(act: Act) -> None:
@@ -32,7 +32,9 @@ async def compacted(act: Act) -> None:
         await cluster.fence(direct, names, act.populated)
         await asyncio.sleep(3.0)
     await act.flows()
-    await cluster.configure(direct, names.state, _SAFE)  # workers refuse less
+    spec = next(each for each in topic_specs(names) if each.name == names.state)
+    safe = dict(spec.settings) | {key: str(value) for key, value in spec.at_least.items()}
+    await cluster.configure(direct, names.state, safe)  # workers refuse others
     act.figures["partitions_with_empty_control_batches"] = await _stumbling(direct, names.state)
     began_s = time.monotonic()
     act.kill_workers()
@@ -42,13 +44,13 @@ async def compacted(act: Act) -> None:
 
 
 async def _aborted(connection: KafkaConnection, topic: str, partition: int, number: int) -> None:
-    """Let an id write once and abort: the last batch of its life is a marker."""
-    async with AIOKafkaProducer(
-        **connection.client_options(), transactional_id=f"passing.{partition}.{number}", transaction_timeout_ms=5_000
-    ) as producer:
+    """Let an id write once and be aborted by its successor, which writes nothing: the last batch of its life is a marker."""
+    options = {"transactional_id": f"passing.{partition}.{number}", "transaction_timeout_ms": 5_000}
+    async with AIOKafkaProducer(**connection.client_options(), **options) as producer:
         await producer.begin_transaction()
         await producer.send_and_wait(topic, None, key=b"passing", partition=partition)
-        await producer.abort_transaction()
+        async with AIOKafkaProducer(**connection.client_options(), **options):
+            pass
 
 
 async def _stumbling(connection: KafkaConnection, topic: str) -> int:

@@ -4,13 +4,17 @@ import asyncio
 import time
 
 from tools.chaos.faults import Kind
-from tools.chaos.frames import GROUP
+from tools.chaos.frames import GROUP, Api
 from tools.chaos.rules import Swallow
 from tools.chaos.run import TIMING
 from tools.chaos.scenarios.act import Act
 from tools.chaos.scenarios.cluster import other_member
 from tools.chaos.scenarios.scenario import Scenario, Setting
 from tools.chaos.status import CrashPoint, How, Order, Side
+
+MAX_STARTS = 12
+"""Of producers, while three partitions go from one worker to another: two each (the two phases), and as many again for a second
+rebalance."""
 
 
 async def _reassigned_to_itself(act: Act) -> None:
@@ -54,12 +58,16 @@ def _has_asked(act: Act, name: str) -> bool:
 
 async def _group_coordinator_lost(act: Act) -> None:
     """Swallow all that one worker says to its group, which others do not hear of until it is out."""
-    victim, began_s = act.workers[0], time.time()
-    applied = act.stage.world.proxy.apply(Swallow(GROUP, 3 * TIMING.session_s, victim.name))
+    victim, began_s, proxy = act.workers[0], time.time(), act.stage.world.proxy
+    before = proxy.passed[Api.INIT_PRODUCER_ID.name.lower()]
+    applied = proxy.apply(Swallow(GROUP, 3 * TIMING.session_s, victim.name))
     await applied.wait(3 * TIMING.session_s + 5.0)
+    starts = proxy.passed[Api.INIT_PRODUCER_ID.name.lower()] - before
     await act.flows()
     pause_s = act.reader.longest_pause_s(began_s, time.time())
-    act.figures |= {"swallowed": applied.hits.total(), "longest_pause_s": round(pause_s, 1)}
+    act.figures |= {"swallowed": applied.hits.total(), "longest_pause_s": round(pause_s, 1), "producer_starts": starts}
+    if starts > MAX_STARTS:
+        act.problems.append(f"{starts} starts of producers: two owners fenced each other, {MAX_STARTS} are enough to take over")
     if not applied.hits:
         act.problems.append("nothing was swallowed")
 

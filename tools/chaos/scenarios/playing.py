@@ -37,8 +37,8 @@ async def perform(name: str, scenario: Scenario) -> dict[str, Any]:
     setting = scenario.setting
     plan = Plan(_SEED, faults=0, nodes=setting.nodes, workers=setting.workers, batch_s=setting.batch_s)
     async with staged(plan, folder, _script(setting), setting.broker, **setting.worker) as stage:
-        steady = {camera.name for camera in stage.script.plan() if camera.is_steady}
-        act = Act(stage, OrderReader(stage.direct, stage.names.alerts, steady))
+        steady = {camera.name for camera in stage.script.plan() if camera.is_steady and setting.is_steady}
+        act = Act(stage, OrderReader(stage.direct, stage.names.alerts, steady, stage.names.group))
         following = asyncio.create_task(act.reader.follow())
         try:
             await _live(act, scenario)

@@ -23,6 +23,8 @@ class Setting:
     """Before this picture."""
     batch_s: float = 0.02
     """Time that the device takes for a batch."""
+    is_steady: bool = True
+    """Whether clocks go back only where the script says so."""
     publishes: bool = True
     """Whether the publisher process runs; else the scenario sends by itself."""
     has_bystanders: bool = False

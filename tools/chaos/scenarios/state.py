@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from stream.kafka.topology import TopicNames, create_topics
 from tools.chaos.check import compare
 from tools.chaos.expected import Replay
-from tools.chaos.judge import replayed
+from tools.chaos.judge import delivered, replayed
 from tools.chaos.order import OrderWatch
 from tools.chaos.processes import Child
-from tools.chaos.reading import read_all
-from tools.chaos.records import published
 from tools.chaos.run import TIMING, told
 from tools.chaos.scenarios import cluster
 from tools.chaos.scenarios.act import PARKED, Act
@@ -42,7 +40,8 @@ async def _state_recreated(act: Act) -> None:
     await act.settled()
     await act.stop_workers()
     before = await replayed(direct, names.frames, act.stage.script)
-    ends = await act.ends()
+    ends, places = await act.ends(), await cluster.group_offsets(direct, names)
+    act.figures["read_again"] = sum(ends[number] - places[number] for number in places)
     await cluster.delete_topic(direct, names.state)
     act.start_workers()
     await act.must_say(_REFUSED)
@@ -55,14 +54,14 @@ async def _state_recreated(act: Act) -> None:
     act.start_publisher()
     act.figures["after_accepting_s"] = await act.flows()
     await act.settled()
-    act.replay = await _begun_anew(act, before, ends)
+    act.replay = await _begun_anew(act, before, places)  # without state nobody knows better
 
 
-async def _begun_anew(act: Act, before: Replay, ends: Mapping[int, int]) -> Replay:
+async def _begun_anew(act: Act, before: Replay, places: Mapping[int, int]) -> Replay:
     """Replay what lies past some offsets as if nothing was before it, and expect the alerts of what was, too."""
     replay = Replay(act.stage.script.rules())
     for partition, offset, one in await act.placed_frames():
-        if offset >= ends[partition]:
+        if offset >= places.get(partition, 0):
             replay.take(one)
     replay.finish()
     for name, camera in replay.cameras.items():
@@ -101,8 +100,7 @@ async def _two_groups(act: Act) -> None:
         act.start_workers()
         await asyncio.sleep(8.0)
         await act.settled()
-        await stage.world.fleet.stop(30.0)
-        await asyncio.sleep(3.0)
+        await act.done(names=canary)
         code = await asyncio.to_thread(other.terminate, 30.0)
     finally:
         other.kill()
@@ -113,12 +111,7 @@ async def _two_groups(act: Act) -> None:
 
 async def _judge_source(act: Act, group: str) -> None:
     replay = await replayed(act.stage.direct, act.stage.names.frames, act.stage.script)
-    wanted = f"/pawsight/{group}".encode()
-    alerts = [
-        published(record)
-        async for record in read_all(act.stage.direct, act.stage.names.alerts, "read_committed")
-        if dict(record.headers)["ce_source"] == wanted
-    ]
+    alerts = await delivered(act.stage.direct, act.stage.names.alerts, group)
     verdict = compare(replay.alerts, alerts, {camera.name: camera.partition for camera in act.stage.script.plan()})
     act.problems += [f"{group}: {each}" for each in verdict.details]
     act.figures |= {f"{group}_expected": verdict.expected, f"{group}_lost": verdict.lost, f"{group}_repeated": verdict.duplicated}

@@ -41,6 +41,8 @@ def _late(api: Api) -> Callable[[Act], Awaitable[None]]:
         act.figures |= {"held": held, "late_error_codes": dict(codes)}
         if held < HELD:
             act.problems.append(f"only {held} requests were held")
+        if api is Api.END_TXN and codes["0"]:  # it ended a transaction that it was never meant for
+            act.problems.append(f"{codes['0']} late EndTxn requests were taken: they committed half of a transaction")
 
     return disturb
 

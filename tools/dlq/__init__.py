@@ -1,0 +1,1 @@
+"""Dead letters: what lies on the topic of unusable records, and publishing them again."""

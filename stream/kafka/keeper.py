@@ -156,8 +156,7 @@ class Keeper:
             self._taking = TakingUp(self._place, self._new_port(), self._keeping.writer)
         taking, decided = self._taking, self._protocol.decided
         try:
-            # as long as transactions of others are open nobody can say what is committed: READ has no bound
-            async with asyncio.timeout(None if step is Step.READ else self._keeping.deadline_s + 2):
+            async with asyncio.timeout(self._bound_s(step)):
                 await taking.take(step, decided if isinstance(decided, Opening) else None)
         except StateRefused as error:
             self._protocol.refused(str(error))
@@ -170,6 +169,17 @@ class Keeper:
                 self._protocol.checked(taking.facts, self._keeping.policy)
             else:
                 self._protocol.done(step)
+
+    def _bound_s(self, step: Step) -> float | None:
+        """Longest time that a step may take.
+
+        READ has none: as long as transactions of others are open nobody can say what is committed. MARK is a transaction: like
+        any other it must be over before its producer's back-off, or a retry behind our back could leave a request on its way
+        that ends the next one.
+        """
+        if step is Step.READ:
+            return None
+        return self._keeping.deadline_s + (0 if step is Step.MARK else 2)
 
     def _begin(self, opening: Opening) -> Opened | None:
         """Hand the partition over to the worker; None if even that failed."""

@@ -47,4 +47,3 @@ def without_membership() -> None:
 
     Protocol.__init__ = begin  # type: ignore[method-assign]
     Protocol.waited = waited  # type: ignore[method-assign]
-

@@ -1,9 +1,9 @@
-"""Videos of plain grey pictures, made on the spot: as a segment, or as access units; how bright each is can be told when decoded."""
+"""Videos of plain grey pictures, made on the spot, as a segment or as access units: each is told by its brightness."""
 
 import io
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 
 import av
 import numpy as np
@@ -21,7 +21,7 @@ class Unit:
     keyframe: bool
 
 
-@lru_cache(maxsize=None)
+@cache
 def segment(levels: tuple[int, ...], fps: Fraction) -> bytes:
     """Encode an MP4 of these brightnesses, 0 to 255, with one keyframe."""
     file = io.BytesIO()
@@ -36,7 +36,7 @@ def segment(levels: tuple[int, ...], fps: Fraction) -> bytes:
     return file.getvalue()
 
 
-@lru_cache(maxsize=None)
+@cache
 def units(levels: tuple[int, ...], codec: str = "libx264", gop: int = 8, b_frames: int = 2) -> tuple[Unit, ...]:
     """Encode access units of these brightnesses (Annex B, parameter sets in the keyframes)."""
     context = av.CodecContext.create(codec, "w")

@@ -196,8 +196,8 @@ def drawn_log(chance: random.Random) -> list[Record]:
     now_s: dict[str, float] = defaultdict(float)
     queues: dict[str, list[tuple[float, bytes, tuple[tuple[str, bytes], ...]]]] = defaultdict(list)
     log: list[Record] = []
-    offsets = {number: 0 for number in cameras}
-    runs = {number: 0 for number in cameras}
+    offsets = dict.fromkeys(cameras, 0)
+    runs = dict.fromkeys(cameras, 0)
     while len(log) < chance.randrange(40, 90):
         number = chance.choice([0, 0, 0, 1])
         camera = chance.choice(cameras[number])
@@ -220,7 +220,7 @@ def _run(chance: random.Random, camera: str, now_s: dict[str, float]) -> list[tu
             now_s[camera] = begin_s + 0.5 * (count - 1)
             return [(begin_s + 0.5 * n, picture(_level(chance)), ()) for n in range(count)]
         case "segment":
-            levels, fps = tuple(_level(chance) for _ in range(chance.randrange(1, 6))), chance.choice([Fraction(2), Fraction(4)])
+            levels, fps = tuple(_level(chance) for _ in range(chance.randrange(1, 14))), chance.choice([Fraction(2), Fraction(4)])
             now_s[camera] = begin_s + float((len(levels) - 1) / fps)
             return [(begin_s, segment(levels, fps), ())]
         case "units":

@@ -44,7 +44,7 @@ class Group:
         return self.broker.connection
 
     @asynccontextmanager
-    async def worker(  # noqa: PLR0913  (what a life may differ in)
+    async def worker(
         self,
         *,
         policy: Policy = Policy(),  # noqa: B008  (frozen)

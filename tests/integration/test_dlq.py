@@ -19,6 +19,7 @@ from stream.kafka.topology import TopicNames, create_topics
 from stream.timestamps import to_rfc3339
 from stream.types import DeadLetter, Record
 from tests.integration.kafka_world import PATIENCE_S
+from tools.__main__ import app
 from tools.broker.find import FoundBroker
 from tools.dlq.command import dlq
 
@@ -118,7 +119,7 @@ def test_people_read_a_table(broker: FoundBroker, names: TopicNames) -> None:
     assert head.split() == ["dead-lettered", "record", "camera", "stage", "reason", "bytes", "message"]
     assert len(rows) == 2
     assert f"{names.frames}[1]@8" in rows[1]
-    assert rows[1].rstrip().endswith("truncated       13  the [end] is missing")
+    assert rows[1].split()[2:] == ["den", "decode", "truncated", "13", "the", "[end]", "is", "missing"]
     assert "2 of 2 dead letters: unreadable 1, truncated 1" in result.stderr
 
 
@@ -241,6 +242,24 @@ def test_record_that_failed_again_is_redriven_once(broker: FoundBroker, names: T
     marks = [value for name, value in last.headers() if name == "__pawsight.redriven"]
     (second,) = {each["dead_letter"]["offset"] for each in listed(broker, names)} - {0}
     assert marks == [f"{names.dead_letters}[1]@{second}".encode()]
+
+
+def test_settings_file_reaches_both_subcommands(broker: FoundBroker, names: TopicNames, tmp_path: Path) -> None:
+    """Its general keys and its [dlq] table are the defaults of `list` and `redrive`; the command line is stronger."""
+    buried(broker, names, letter(names), letter(names, offset=8, reason="truncated"))
+    file = tmp_path / "pawsight.toml"
+    file.write_text(
+        f'bootstrap_servers = "{broker.bootstrap_servers}"\nframes_topic = "{names.frames}"\n[dlq]\nreason = ["truncated"]\n'
+    )
+
+    def run_all(*arguments: str) -> str:
+        result = CliRunner().invoke(app, ["--settings", str(file), "dlq", *arguments])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    assert [json.loads(line)["offset"] for line in run_all("list", "--json", "-").splitlines()] == [8]
+    assert [json.loads(line)["offset"] for line in run_all("list", "--json", "-", "--reason", "unreadable").splitlines()] == [7]
+    assert json.loads(run_all("redrive", "--dry-run", "--json", "-"))["planned"] == 1
 
 
 @pytest.mark.parametrize(

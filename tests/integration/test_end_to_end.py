@@ -16,11 +16,8 @@ import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
 from confluent_kafka import Consumer, Producer
 
-from stream.kafka.consumer import SourceConfig
-from stream.kafka.sink import AtLeastOnceSink
-from stream.kafka.source import KafkaSource
 from stream.kafka.topology import TopicNames, create_topics
-from tools.assembly import Device, open_device
+from tools.assembly import Attachment, Device, attached, open_device
 from tools.broker.find import FoundBroker
 from tools.demo.stage import Stage
 from tools.demo.view import LiveView
@@ -103,13 +100,11 @@ def pictures(video: Path, every: int) -> Iterator[tuple[float, bytes]]:
 
 async def serve(broker: FoundBroker, names: TopicNames, device: Device, done: threading.Event) -> None:
     """A worker on the topics, as the command wires it, until `done`."""
-    source = KafkaSource(broker.connection, SourceConfig(names.frames, names.group))
-    async with source, AtLeastOnceSink(broker.connection, names, device.alert_context(names.group), source) as sink:
-        worker = device.worker(source, sink)
+    async with attached(device, Attachment(broker.connection, names)) as here:
         loop = asyncio.get_running_loop()
-        stopping = loop.run_in_executor(None, lambda: (done.wait(), loop.call_soon_threadsafe(worker.stop)))
+        stopping = loop.run_in_executor(None, lambda: (done.wait(), loop.call_soon_threadsafe(here.worker.stop)))
         try:
-            await worker.run()
+            await here.worker.run()
         finally:
             done.set()
             await stopping

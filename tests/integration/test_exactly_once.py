@@ -89,7 +89,7 @@ async def test_steps_and_sends_come_in_the_one_safe_order(broker: FoundBroker, n
 
 
 async def test_state_says_what_was_delivered(broker: FoundBroker, names: TopicNames) -> None:
-    """The partition's record and its cameras are written with the events; a forgotten camera is deleted; the last tick is clean."""
+    """Partition and cameras are written with the events; a forgotten camera is deleted; the last tick is clean."""
     await create_topics(broker.connection, names, partitions=2)
     group = Group(broker, names)
     async with joined(broker.connection, names) as member:
@@ -149,13 +149,12 @@ async def test_letter_that_the_topic_refuses_becomes_a_reference_next_time(broke
         assigned = await taken_up(member)
         await _limit(broker.connection, names.dead_letters, 2000)
         seen = Seen()
-        for tries in range(2, 20):  # the broker takes a moment to heed the new limit
-            whole = not await member.delivery.deliver(tick(assigned, events=tuple(sample_events()), dead_letters=letters))
-            if whole:
-                break
+        taken = 0
+        while await member.delivery.deliver(tick(assigned, dead_letters=letters)):  # the broker takes a moment to heed it
+            taken += 1
         assigned = await taken_up(member, seen)
         before = len(await Group(broker, names).read(names.dead_letters, 1))
-        assert before == 3 * (tries - 2)
+        assert before == 3 * taken
         assert await member.delivery.deliver(tick(assigned, events=tuple(sample_events()), dead_letters=letters))
     small, reference, small_too = (await Group(broker, names).read(names.dead_letters, 1))[before:]
     assert (small.value(), small_too.value()) == (b"small", b"small too")

@@ -72,7 +72,7 @@ async def test_state_of_a_newer_version_parks_its_partition_only(broker: FoundBr
 
 
 async def test_recreated_frames_topic_is_left_alone_until_accepted(broker: FoundBroker, names: TopicNames) -> None:
-    """Other records at the old offsets: parked; accepted: begun anew, with the open episode; then no switch is needed any more."""
+    """Other records at the old offsets: parked; accepted: begun anew, with the open episode; then no switch is needed."""
     group = await made(broker, names)
     await group.publish([WHITE] * 4)
     async with group.worker() as life:

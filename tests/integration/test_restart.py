@@ -78,19 +78,19 @@ async def test_pictures_that_were_answered_but_not_delivered_are_asked_again(bro
 
 
 async def test_half_answered_segment_goes_on_at_its_next_picture(broker: FoundBroker, names: TopicNames) -> None:
-    """Killed after three of six pictures of one record: the successor decodes all of it, and asks the other three."""
+    """Killed in the middle of a record that spans more than a gap: the successor decodes all of it, and asks the rest."""
     group = await made(broker, names)
-    await group.publish([segment((10, 20, 250, 240, 245, 30), Fraction(2))])
-    async with group.worker(config=ONE_BY_ONE, device=TiringDevice(strength=3)) as first:
-        await first.until(lambda: first.worker.counts.answered == 3)
+    await group.publish([segment((10,) * 14 + (250, 240, 245, 30), Fraction(2))])
+    async with group.worker(config=ONE_BY_ONE, device=TiringDevice(strength=15)) as first:
+        await first.until(lambda: first.worker.counts.answered == 15)
         await first.quiet()
     own, cameras = await group.state()
     assert own is not None
-    assert (own.resume_offset, cameras["den"].cursor) == (0, Cursor(0, 3))
+    assert (own.resume_offset, cameras["den"].cursor) == (0, Cursor(0, 15))
     async with group.worker() as second:
         await second.answered(3)
         counts = second.worker.counts
-        assert (counts.decoded, counts.decode_only, counts.answered, counts.used) == (6, 3, 3, 1)
+        assert (counts.decoded, counts.decode_only, counts.answered, counts.used) == (18, 15, 3, 1)
     assert await group.kinds() == ["seen", "started"]
     own, cameras = await group.state()
     assert own is not None

@@ -184,7 +184,7 @@ async def test_decoder_that_never_comes_back_ends_the_worker() -> None:
     """The sentence names the record's place; the successor finds it suspect."""
     stage = world(Poll(records=scene([WHITE])), intake=replace(CONFIG.intake, decode_timeout_s=30.0))
 
-    async def hang(work: object) -> None:
+    async def hang(_: object) -> None:
         await asyncio.sleep(1e6)
 
     worker = stage.worker()

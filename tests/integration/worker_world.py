@@ -17,8 +17,8 @@ from stream.cameras import CameraRegistry
 from stream.clock import ClockRules
 from stream.debounce_rules import DebounceRule, DebounceRules
 from stream.decode import DecodeRequest
-from stream.intake import IntakeConfig
 from stream.errors import UnusableRecord
+from stream.intake import IntakeConfig
 from stream.ports import Assigned, Poll, Tick
 from stream.timestamps import to_rfc3339
 from stream.types import Event, FramePacket, Record
@@ -150,7 +150,7 @@ class Trial:
         del request
         self.tried.append(packet.position.offset)
         if packet.payload == self.deadly:
-            raise UnusableRecord("decode", "kills_decoder", "it killed its decoder twice")
+            raise UnusableRecord(stage="decode", reason="kills_decoder", message="it killed its decoder twice")
 
 
 @dataclass

@@ -63,6 +63,7 @@ async def test_one_tick_of_a_partition_at_a_time_with_all_that_came_meanwhile() 
             await asyncio.sleep(0.5)
     assert sink.most == 1
     assert sink.letters(0) == [(0.0, 0), (2.0, 1), (2.0, 2), (2.0, 3)]
+    assert len(sink.ticks) == 2
 
 
 async def test_slow_partition_holds_nobody_up() -> None:

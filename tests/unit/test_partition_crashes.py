@@ -17,14 +17,14 @@ MOVES = ["read"] * 8 + ["answer"] * 7 + ["tick"] * 4 + ["crash"]
 
 
 def drawn_log(chance: random.Random) -> list[Item]:
-    """A partition's log of three cameras: stills, segments of up to four pictures, and records that cannot be used."""
+    """A partition's log of three cameras: stills, segments that outlast a gap, and records that cannot be used."""
     now_s: dict[str, float] = defaultdict(float)
     log: list[Item] = []
     offset = -1
     for _ in range(chance.randrange(1, 50)):
         camera = chance.choice(["den", "den", "attic", "porch"])
         offset += chance.choice([1, 1, 1, 3])
-        count = chance.choice([0, 1, 1, 2, 3, 4])
+        count = chance.choice([0, 1, 1, 2, 3, 9])
         spacing_s = chance.choice([0.25, 0.5])
         times_s = list(accumulate([now_s[camera] + chance.choice(STEPS_S)] + [spacing_s] * (count - 1))) if count else []
         now_s[camera] = times_s[-1] if times_s else now_s[camera]
@@ -105,7 +105,7 @@ def what_it_takes_over(owner: Owner) -> Counter[str]:
 def test_crashes_change_nothing() -> None:
     """Events, letters, states and place after any number of crashes are those of one owner that did all of it."""
     met: Counter[str] = Counter()
-    for seed in range(400):
+    for seed in range(250):
         chance = random.Random(seed)
         log = drawn_log(chance)
         whole, store = uninterrupted(log), lived_through(log, chance, met)
@@ -113,4 +113,4 @@ def test_crashes_change_nothing() -> None:
         assert sorted(store.letters) == sorted(whole.letters), seed
         assert store.camera_records() == whole.camera_records(), seed
         assert store.partition == whole.partition, seed
-    assert min(met.values()) >= 100, met
+    assert min(met.values()) >= 60, met

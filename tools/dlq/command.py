@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -69,7 +70,8 @@ def list_letters(  # noqa: PLR0913  (a command's options)
     found = _find(connection, frames_topic)
     chosen = wanted.of(found.letters)
     if json_to is None:
-        out.print(_table(chosen), width=None if out.is_terminal else PIPE_WIDTH)
+        screen = out if out.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+        screen.print(_table(chosen))
     else:
         _write_lines(json_to, chosen)
     reasons = ", ".join(f"{name} {count}" for name, count in Counter(letter.reason for letter in chosen).most_common())

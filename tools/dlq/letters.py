@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 
-from stream.kafka.committed import committed_reader, read
+from stream.kafka.committed import CommittedConsumer, committed_reader, read
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.faults import reaching
 from stream.kafka.retired import Retired
@@ -139,7 +139,7 @@ async def find_letters(connection: KafkaConnection, topic: str, on_partition: Ca
     Args:
         connection: the cluster.
         topic: the dead-letter topic.
-        on_partition: told how many partitions are read, of how many.
+        on_partition: told how many partitions are read, of how many that hold anything.
 
     Raises:
         SourceLost: no broker answers.
@@ -149,16 +149,17 @@ async def find_letters(connection: KafkaConnection, topic: str, on_partition: Ca
     count = await partition_count(connection, topic)
     async with reading(connection) as consumer:
         partitions = [TopicPartition(topic, number) for number in range(count)]
-        ends = await consumer.end_offsets(partitions)
-        for number, tp in enumerate(partitions):
-            first = (await consumer.beginning_offsets([tp]))[tp]
-            async for record in read(consumer, tp, first, ends[tp]):
+        begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        # aiokafka 0.14 cannot be stopped right after an assignment of which nothing was read, so the empty ones are left out
+        filled = [tp for tp in partitions if begins[tp] < ends[tp]]
+        for number, tp in enumerate(filled):
+            async for record in read(consumer, tp, begins[tp], ends[tp]):
                 letter = letter_of(record)
                 if letter is None:
                     found.foreign += 1
                 else:
                     found.letters.append(letter)
-            on_partition(number + 1, count)
+            on_partition(number + 1, len(filled))
     return found
 
 
@@ -179,7 +180,7 @@ async def records_of(connection: KafkaConnection, letters: Sequence[Letter]) -> 
 
 
 @asynccontextmanager
-async def reading(connection: KafkaConnection) -> AsyncIterator[AIOKafkaConsumer]:
+async def reading(connection: KafkaConnection) -> AsyncIterator[CommittedConsumer]:
     """Open a reader of committed records.
 
     Raises:

@@ -64,8 +64,8 @@ async def _plain_kills(act: Act) -> None:
             await asyncio.sleep(0.1)
         else:
             act.problems.append(f"after kill {kills + 1} the partitions were not taken up: attempts {now}")
-    act.unstall()
     act.figures["attempts"] = await _attempts(act)
+    act.unstall()
     await act.flows()
     await act.stop_publisher()
     await act.done()

@@ -26,7 +26,8 @@ _ROUNDS = 6
 def _late(api: Api) -> Callable[[Act], Awaitable[None]]:
     async def disturb(act: Act) -> None:
         """Hold, cut, and deliver in the middle of the next transaction."""
-        proxy, held, codes = act.stage.world.proxy, 0, Counter[str]()
+        proxy, held = act.stage.world.proxy, 0
+        codes, codes_anyhow = Counter[str](), Counter[str]()
         for _ in range(_ROUNDS):
             if held >= HELD:
                 break
@@ -34,11 +35,15 @@ def _late(api: Api) -> Callable[[Act], Awaitable[None]]:
             if api is Api.INIT_PRODUCER_ID:  # who is not fenced has no reason to begin again
                 await fence(act.stage.direct, act.stage.names, act.populated)
             await applied.wait(_ROUND_S)
+            in_time = len(applied.delivered)
             await proxy.deliver(applied)
             proxy.clear()
             held += applied.hits.total()
-            codes.update(str(each.error_code) for each in applied.delivered)
-        act.figures |= {"held": held, "late_error_codes": dict(codes)}
+            codes.update(str(each.error_code) for each in applied.delivered[:in_time])
+            codes_anyhow.update(str(each.error_code) for each in applied.delivered[in_time:])
+        act.figures |= {"held": held, "late_error_codes": dict(codes), "error_codes_outside_transactions": dict(codes_anyhow)}
+        if api is not Api.INIT_PRODUCER_ID and codes["0"]:  # that one may: whoever it fences begins again
+            act.problems.append(f"{codes['0']} late requests were taken for part of the transaction that ran")
         if held < HELD:
             act.problems.append(f"only {held} requests were held")
         if api is Api.END_TXN and codes["0"]:  # it ended a transaction that it was never meant for

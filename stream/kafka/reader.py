@@ -16,7 +16,7 @@ from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeEr
 from stream.errors import SourceLost, StreamRefused
 from stream.kafka.background import Background
 from stream.kafka.connection import KafkaConnection
-from stream.kafka.faults import NOT_ALLOWED, as_stream_error
+from stream.kafka.faults import as_stream_error, refusal
 from stream.kafka.gates import RETRY_S, Gate, Gates
 from stream.kafka.salvage import Salvage, SavedRecord, salvage
 from stream.types import DeadLetter, Record
@@ -104,7 +104,7 @@ class Reader:
 
     def _on_failure(self, error: Exception, tps: Sequence[TopicPartition]) -> None:
         gate = self._gates.get(tps[0]) if len(tps) == 1 else None
-        if isinstance(error, NOT_ALLOWED):
+        if refusal(error) is not None:
             self._background.fail(as_stream_error(error, self._connection))
         elif isinstance(error, UnsupportedCodecError):
             msg = f"{tps[0].topic} holds records in a compression that this worker lacks: set compression.type=uncompressed on it"

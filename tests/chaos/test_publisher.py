@@ -85,7 +85,7 @@ def test_a_killed_publisher_goes_on_a_little_before_the_end(broker: FoundBroker,
         here = numbers[name]
         streams = {record.stream for record in records[name]}
         if camera.number == SCRIPT.cameras - 1:
-            assert max(here) == SCRIPT.leave_at - 1
+            assert SCRIPT.leave_at - 10 <= max(here) < SCRIPT.leave_at  # killed near its end it does not come back
             continue
         assert len(streams) >= (4 if camera.form in UNITS else 3)
         assert max(here) > 100

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message
+from confluent_kafka import Consumer, KafkaError, Message
 from confluent_kafka import TopicPartition as Place
 
 from stream.kafka.connection import KafkaConnection
@@ -159,9 +159,11 @@ def _read_all(bootstrap_servers: str, topic: str, partition: int) -> list[Messag
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
             "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 10,
         }
     )
-    reader.assign([Place(topic, partition, OFFSET_BEGINNING)])
+    reader.assign([Place(topic, partition, 0)])
     messages: list[Message] = []
     until_s = time.monotonic() + PATIENCE_S
     try:

@@ -17,10 +17,8 @@ from typer.testing import CliRunner
 
 from stream.errors import SourceLost
 from stream.kafka.connection import KafkaConnection
-from stream.kafka.consumer import SourceConfig
-from stream.kafka.source import KafkaSource
 from stream.kafka.topology import TopicNames, create_topics, partition_count
-from tests.integration.kafka_world import PATIENCE_S, publish, watch
+from tests.integration.kafka_world import PATIENCE_S, joined, publish
 from tools.broker.command import broker as broker_command
 from tools.broker.find import FoundBroker, find_broker
 from tools.broker.jars import kafka_version, resolve_jars
@@ -130,13 +128,15 @@ def _command(port: int, data_dir: Path, names: TopicNames) -> Iterator[subproces
         assert tool.stdout is not None
         ready = tool.stdout.readline()
         assert ready.startswith(f"ready: Apache Kafka {kafka_version()}, bootstrap servers 127.0.0.1:{port}"), ready
-        yield tool
-        tool.kill()
+        try:
+            yield tool
+        finally:
+            tool.kill()
 
 
 async def _read_one(connection: KafkaConnection, names: TopicNames) -> bytes | None:
-    async with KafkaSource(connection, SourceConfig(names.frames, names.group)) as source:
-        return (await watch(source, lambda seen: seen.records)).records[0].value
+    async with joined(connection, names) as member:
+        return (await member.watch(lambda seen: seen.records)).records[0].value
 
 
 def _until_gone(port: int) -> None:

@@ -10,6 +10,7 @@ from aiokafka.admin.config_resource import ConfigResource
 from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as Place
 
+from stream.errors import StreamRefused
 from stream.kafka.topology import TopicNames, create_topics
 from stream.protocol import Policy
 from stream.state_codec import PARTITION_KEY, encode_partition
@@ -126,7 +127,7 @@ async def test_wrong_settings_end_the_worker(broker: FoundBroker, names: TopicNa
     await admin.start()
     await admin.alter_configs([ConfigResource("topic", names.state, {"cleanup.policy": "delete"})])
     await admin.close()
-    with pytest.raises(Exception, match=r"cleanup.policy is delete, must be compact"):
+    with pytest.raises(StreamRefused, match=r"cleanup.policy is delete, must be compact"):
         async with group.worker() as life:
             await life.running
 

@@ -49,6 +49,8 @@ class SourceConfig:
             "request_timeout_ms": 40_000,
             "max_poll_interval_ms": 900_000,
             "metadata_max_age_ms": 30_000,
+            # a question for offsets waits behind a fetch on the same connection; taking a partition up asks five in a row
+            "fetch_max_wait_ms": 100,
             "max_partition_fetch_bytes": 1024 * 1024,
             "fetch_max_bytes": 16 * 1024 * 1024,
         }

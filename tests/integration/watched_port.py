@@ -1,4 +1,4 @@
-"""A partition's port that writes down what is asked of it, and waits where a test wants it to."""
+"""A partition's port that writes down what is asked of it, and commits when a test lets it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,18 +15,22 @@ class Watched:
     """What the ports of a worker were asked, in order."""
 
     calls: list[str] = field(default_factory=list)
-    slow_s: dict[str, float] = field(default_factory=dict)
-    """By call: how long it takes more."""
+    may_commit: asyncio.Event = field(default_factory=asyncio.Event)
+    """Commits wait for it; set unless a test clears it."""
+
+    def __post_init__(self) -> None:
+        """Let commits pass."""
+        self.may_commit.set()
 
     def port(self, port: Port) -> Port:
         """Wrap a port."""
         return WatchedPort(port, self)
 
     async def note(self, call: str) -> None:
-        """Write a call down, and wait."""
+        """Write a call down, and wait if it is one to wait with."""
         self.calls.append(call)
-        if call in self.slow_s:
-            await asyncio.sleep(self.slow_s[call])
+        if call == "commit":
+            await self.may_commit.wait()
 
 
 @dataclass

@@ -115,7 +115,7 @@ class Child:
         """Send SIGTERM and wait for the end.
 
         Returns:
-            Its exit status, 0 if it does not run; None if it did not end in time and was killed.
+            Its exit status, 0 if it does not run or had not begun yet; None if it did not end in time and was killed.
         """
         self.is_wanted = False
         leashed = self._leashed
@@ -128,7 +128,8 @@ class Child:
             self.kill()
             return None
         self._note(leashed)
-        return code
+        # before its first status it has taken nothing in, and nobody is there to hear a signal
+        return 0 if code == -signal.SIGTERM and self.status is None else code
 
     def rss_bytes(self) -> int:
         """Its resident memory now; 0 if it does not run."""

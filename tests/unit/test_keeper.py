@@ -1,0 +1,257 @@
+"""One partition's keeper on a cluster in memory, in virtual time: whatever fails, nothing is lost, repeated or half done."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import pytest
+from aiokafka.errors import KafkaError, TransactionalIdAuthorizationFailed
+
+from stream.camera_state import CameraState
+from stream.clock import ClockState
+from stream.errors import SourceLost, StreamRefused
+from stream.kafka.connection import KafkaConnection
+from stream.kafka.keeper import Keeper, Keeping
+from stream.kafka.taking_up import Opened
+from stream.ports import Tick
+from stream.protocol import MAX_FAILURES, Policy
+from stream.state_codec import PARTITION_KEY, decode_partition, encode_partition
+from stream.state_records import CameraRecord, Cursor, PartitionRecord, RecordMark
+from tests.unit.alert_samples import CONTEXT, sample_events
+from tests.unit.memory_cluster import DELIVERING, TAKING_UP, MemoryCluster
+from tests.unit.partition_books import letter
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
+
+DEADLINE_S = 8.0
+MARK = RecordMark(11, 5, 7)
+PAST = PartitionRecord(12, 0, "before", MARK)
+DEN = CameraRecord(CameraState("den", 1, ClockState(1.0, 2.0, None), 3.0, lost=False, sightings=1), Cursor(14))
+EVENTS = tuple(sample_events()[:3])
+READING = ("state_end", "state_records")
+ALL_STEPS = [name for name in TAKING_UP if name != "seek"]
+
+
+@dataclass
+class Kept:
+    """A keeper and its cluster; the partition has a past."""
+
+    cluster: MemoryCluster
+    keeper: Keeper
+    voided: list[float]
+
+    async def opened(self, incarnation: int = 1) -> Opened:
+        """Take the partition up."""
+        opened = await self.keeper.open(incarnation)
+        assert opened is not None
+        return opened
+
+    @property
+    def record(self) -> PartitionRecord:
+        """The partition's own record, as committed."""
+        return decode_partition(next(value for key, value in reversed(self.cluster.state) if key == PARTITION_KEY and value))
+
+
+def kept() -> Kept:
+    """A partition that is done up to 12, in a log of 100 records."""
+    cluster = MemoryCluster(state=[(PARTITION_KEY, encode_partition(PAST))], group_offset=12, mark=MARK)
+    voided: list[float] = []
+    keeping = Keeping(KafkaConnection("nowhere:1"), CONTEXT, Policy(), "test", DEADLINE_S)
+    keeper = Keeper(("frames", 3), cluster.new_port, keeping, lambda: voided.append(asyncio.get_running_loop().time()))
+    return Kept(cluster, keeper, voided)
+
+
+def tick(**more: object) -> Tick:
+    """Some events, a dead letter and a camera, of the first incarnation."""
+    content = Tick("frames", 3, 1, 14, MARK, EVENTS, (letter(13),), (), {"den": DEN}, ("attic",))
+    return replace(content, **more)  # type: ignore[arg-type]
+
+
+async def fail() -> None:
+    """Fail as a client does."""
+    raise KafkaError("cut")  # noqa: EM101  (a foreign error)
+
+
+async def hang() -> None:
+    """Never come back."""
+    await asyncio.sleep(1e6)
+
+
+async def refuse() -> None:
+    """Refuse as a broker does."""
+    raise TransactionalIdAuthorizationFailed
+
+
+async def test_partition_is_taken_up_in_order() -> None:
+    """Every call once, each in its place; what was known is handed over, and that it was taken up is written."""
+    stage = kept()
+    opened = await stage.opened()
+    (port,) = stage.cluster.ports
+    order = list(dict.fromkeys(port.calls))
+    assert order == ["group_offset", "prove", "clear", "init", "state_end", "state_records", *TAKING_UP[6:]]
+    assert port.calls[-2:] == ["prove", "seek"]
+    assert (opened.read_from, opened.assigned.resume_offset, opened.assigned.last_record) == (12, 12, MARK)
+    assert stage.record == replace(PAST, writer="test", attempt=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        *[pytest.param(name, fail, id=f"{name} fails") for name in TAKING_UP],
+        *[pytest.param(name, hang, id=f"{name} hangs") for name in TAKING_UP if name not in READING],
+    ],
+)
+async def test_failed_step_begins_anew_with_another_port(name: str, fault: Callable[[], Awaitable[None]]) -> None:
+    """Wherever it fails the port is dropped, and all steps come again; a step that hangs is given up at its deadline."""
+    stage = kept()
+    stage.cluster.faults = {name: [fault]}
+    await stage.opened()
+    first, second = stage.cluster.ports
+    assert (first.is_discarded, second.is_discarded) == (True, False)
+    assert second.calls[-1] == "seek"
+    assert asyncio.get_running_loop().time() < DEADLINE_S + 3
+    assert stage.record.resume_offset == 12
+    assert not stage.keeper.closed.is_set()
+
+
+async def test_reading_state_waits_for_others_transactions() -> None:
+    """However long: nobody can say before what is committed."""
+    stage = kept()
+    stage.cluster.faults = {"state_records": [lambda: asyncio.sleep(600)]}
+    await stage.opened()
+    assert len(stage.cluster.ports) == 1
+    assert asyncio.get_running_loop().time() == pytest.approx(600, abs=1)
+
+
+@pytest.mark.parametrize("name", ALL_STEPS)
+async def test_refused_step_ends_the_worker(name: str) -> None:
+    """What no restart mends is not tried again."""
+    stage = kept()
+    stage.cluster.faults = {name: [refuse]}
+    with pytest.raises(StreamRefused, match=r"does not allow it.*ACLs"):
+        await stage.opened()
+    assert len(stage.cluster.ports) == 1
+    assert stage.cluster.ports[0].is_discarded
+
+
+async def test_failures_in_a_row_end_the_worker() -> None:
+    """With the last cause in the sentence; the pauses in between grow, so it takes seconds and not milliseconds."""
+    stage = kept()
+    stage.cluster.faults = {"init": [fail] * MAX_FAILURES}
+    with pytest.raises(SourceLost, match=r"frames\[3\] cannot be taken up: failed 5 times.*init.*cut"):
+        await stage.opened()
+    stage.keeper.discard()
+    assert [port.is_discarded for port in stage.cluster.ports] == [True] * MAX_FAILURES
+    assert 4.0 <= asyncio.get_running_loop().time() <= 12.0
+
+
+async def test_tick_is_one_transaction() -> None:
+    """Events, letters, cameras, tombstones and the partition's record, all of them at the commit."""
+    stage = kept()
+    await stage.opened()
+    assert await stage.keeper.deliver(tick())
+    assert stage.cluster.ports[0].calls[-5:] == list(DELIVERING)
+    assert stage.cluster.alerts == [event.event_id for event in EVENTS]
+    assert len(stage.cluster.letters) == 1
+    assert dict(stage.cluster.state)[b"attic"] is None
+    assert stage.record == PartitionRecord(14, len(EVENTS), "test", MARK)
+    assert stage.cluster.group_offset == 14
+    assert not stage.keeper.is_writing
+
+
+@pytest.mark.parametrize("name", DELIVERING)
+@pytest.mark.parametrize("fault", [pytest.param(fail, id="fails"), pytest.param(hang, id="hangs")])
+async def test_failed_transaction_undoes_all_of_its_tick(name: str, fault: Callable[[], Awaitable[None]]) -> None:
+    """Refused within the deadline, nothing of it there, the books void once; taken up again, and then delivered once."""
+    stage = kept()
+    await stage.opened()
+    stage.cluster.faults = {name: [fault]}
+    assert not await stage.keeper.deliver(tick())
+    assert asyncio.get_running_loop().time() <= DEADLINE_S + 0.1
+    assert (stage.cluster.alerts, stage.cluster.letters, stage.record.resume_offset) == ([], [], 12)
+    assert len(stage.voided) == 1
+    assert stage.keeper.closed.is_set()
+    assert not await stage.keeper.deliver(tick())
+    opened = await stage.opened(2)
+    assert opened.assigned.resume_offset == 12
+    assert not await stage.keeper.deliver(tick())
+    assert await stage.keeper.deliver(tick(incarnation=2))
+    assert stage.cluster.alerts == [event.event_id for event in EVENTS]
+
+
+async def test_refused_transaction_ends_the_worker() -> None:
+    """As a refused step."""
+    stage = kept()
+    await stage.opened()
+    stage.cluster.faults = {"send_alerts": [refuse]}
+    with pytest.raises(StreamRefused):
+        await stage.keeper.deliver(tick())
+    assert stage.cluster.ports[0].is_discarded
+
+
+async def test_fenced_writer_commits_nothing() -> None:
+    """Another one became the writer between begin and commit."""
+    stage = kept()
+    await stage.opened()
+    other = stage.cluster.new_port()
+    stage.cluster.faults = {"commit": [other.init]}
+    assert not await stage.keeper.deliver(tick())
+    assert stage.cluster.alerts == []
+    assert len(stage.voided) == 1
+
+
+async def test_half_of_a_late_transaction_is_not_told_again() -> None:
+    """Events that are there without their state are adopted; they are left out when they come, and forgotten then."""
+    stage = kept()
+    stage.cluster.alerts = ["of another life", EVENTS[1].event_id]
+    await stage.opened()
+    assert stage.record.adopted == ("of another life", EVENTS[1].event_id)
+    assert await stage.keeper.deliver(tick())
+    assert stage.cluster.alerts[2:] == [EVENTS[0].event_id, EVENTS[2].event_id]
+    assert stage.record.adopted == ("of another life",)
+    assert stage.record.alerts_offset == 4
+
+
+async def test_owner_that_was_taken_away_in_mid_transaction_delivers_nothing_more() -> None:
+    """The commit may have come through: its tick does not count here, and the next owner reads what is committed."""
+    stage = kept()
+    await stage.opened()
+
+    async def taken_away() -> None:
+        stage.keeper.discard()
+
+    stage.cluster.faults = {"commit": [taken_away]}
+    assert not await stage.keeper.deliver(tick())
+    assert stage.voided == []
+    assert not await stage.keeper.deliver(tick())
+
+
+async def test_attempts_are_counted_until_progress_or_a_clean_end() -> None:
+    """Each take-up is one more, a tick without progress changes nothing, progress or a last tick clears them."""
+    stage = kept()
+    for attempt in (1, 2):
+        opened = await stage.opened()
+        assert (stage.record.attempt, opened.assigned.suspect, opened.assigned.read_below) == (attempt, attempt > 1, 100)
+        assert await stage.keeper.deliver(tick(resume_offset=12))
+        assert stage.record.attempt == attempt
+        stage.keeper.discard()
+    await stage.opened()
+    assert await stage.keeper.deliver(tick(resume_offset=13))
+    assert (stage.record.attempt, stage.record.clean) == (0, False)
+    stage.keeper.discard()
+    await stage.opened()
+    assert await stage.keeper.deliver(tick(resume_offset=13, final=True))
+    assert (stage.record.attempt, stage.record.clean) == (0, True)
+    assert stage.keeper.closed.is_set()
+    assert not await stage.keeper.deliver(tick(resume_offset=15))
+
+
+async def test_commits_end_a_row_of_failures() -> None:
+    """A partition that is voided now and then for ever goes on for ever, as long as something is committed in between."""
+    stage = kept()
+    for incarnation in range(1, 3 * MAX_FAILURES):
+        await stage.opened(incarnation)
+        assert await stage.keeper.deliver(tick(incarnation=incarnation))
+        stage.cluster.faults = {"commit": [fail]}
+        assert not await stage.keeper.deliver(tick(incarnation=incarnation))
+    assert len(stage.voided) == 3 * MAX_FAILURES - 1

@@ -1,16 +1,22 @@
-"""A batch to the device and back: what comes out are observations, one per frame, where batches and tensors end."""
+"""Batches to the device and back: what comes out are observations, one per frame, where batches and tensors end.
+
+Several batches may be on the device at once; whatever lies between them in the queue keeps its place.
+"""
 
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from enum import Enum, auto
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.answers import Answers
 from pipeline.errors import DeviceLost
-from stream.types import Answer, Batch, Observation
+from stream.counts import Counts
+from stream.ports import Draining, Proof
+from stream.types import Answer, Batch, DeadLetter, Observation
 
 
 class Infer(Protocol):
@@ -45,6 +51,62 @@ class Answered:
                 traceparent=frame.traceparent,
                 arrived_at_s=frame.arrived_at_s,
             )
+
+
+class End(Enum):
+    """End of the flow."""
+
+    SOURCE_ENDED = auto()
+    STOPPED = auto()
+
+
+Asked: TypeAlias = Batch | DeadLetter | Proof | Draining | End
+Done: TypeAlias = Answered | DeadLetter | Proof | Draining | End
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Keeps the device busy, and hands everything on in the order in which it came."""
+
+    infer: Infer
+    counts: Counts
+    submitters: int
+    """Batches that may be on the device at once."""
+    timeout_s: float
+    """A batch that takes longer means that the device is lost."""
+
+    async def run(self, asked: asyncio.Queue[Asked], done: asyncio.Queue[Done]) -> None:
+        """Work until the end of the flow has been handed on.
+
+        Raises:
+            ExceptionGroup: of DeviceLost, the first batch's whose device failed; what was under way then is handed on no more.
+        """
+        assert self.submitters > 0, self.submitters
+        room = asyncio.Semaphore(self.submitters)
+        in_order: asyncio.Queue[asyncio.Task[Done]] = asyncio.Queue()
+        async with asyncio.TaskGroup() as under_way:
+            under_way.create_task(_hand_on(in_order, done, room))
+            while True:
+                await room.acquire()  # before anything is taken: the full queue behind it is the backpressure
+                item = await asked.get()
+                in_order.put_nowait(under_way.create_task(self._take(item)))
+                if isinstance(item, End):
+                    return
+
+    async def _take(self, item: Asked) -> Done:
+        if not isinstance(item, Batch):
+            return item
+        self.counts.batches += 1
+        return await answer(self.infer, item, self.timeout_s)
+
+
+async def _hand_on(in_order: asyncio.Queue[asyncio.Task[Done]], done: asyncio.Queue[Done], room: asyncio.Semaphore) -> None:
+    while True:
+        item = await (await in_order.get())
+        await done.put(item)
+        room.release()
+        if isinstance(item, End):
+            return
 
 
 async def answer(infer: Infer, batch: Batch, timeout_s: float) -> Answered:

@@ -9,11 +9,9 @@ the loop's, and no opinion on commits, brokers or devices: they come in as ports
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
-from typing import TypeAlias
 
 from pipeline.errors import DeviceLost
-from stream.answering import Answered, Infer, answer
+from stream.answering import Answered, Answering, Asked, Done, End, Infer
 from stream.batcher import Batcher
 from stream.counts import Counts
 from stream.debounce import DebounceRules
@@ -23,7 +21,7 @@ from stream.errors import StreamError
 from stream.intake import Intake, IntakeConfig, Trial
 from stream.partition import Partition, PartitionKey
 from stream.ports import Assigned, Draining, Poll, Proof, Sink, Source
-from stream.types import Batch, DeadLetter, Frame
+from stream.types import Batch, Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +46,8 @@ class WorkerConfig:
     """After a stop: time for what was taken in to be answered and delivered."""
     silence_grace_s: float = 10.0
     """How long a partition must have been proven live before silence counts (after a start or an outage)."""
-
-
-class _End(Enum):
-    """End of the flow."""
-
-    SOURCE_ENDED = auto()
-    STOPPED = auto()
-
-
-_Asked: TypeAlias = Batch | DeadLetter | Proof | Draining | _End
-_Done: TypeAlias = Answered | DeadLetter | Proof | Draining | _End
+    submitters: int = 1
+    """Batches that may be on the device at once; their answers are handed on in order."""
 
 
 @dataclass(slots=True)
@@ -86,6 +75,7 @@ class Worker:
         self._rules: dict[str, DebounceRules] = {}
         self._batcher = Batcher(config.buckets, config.max_wait_s)
         self._intake = Intake(ports.threads, ports.trial, config.intake, self.counts)
+        self._answering = Answering(ports.infer, self.counts, config.submitters, config.device_timeout_s)
         self._deliveries = Deliveries(ports.sink, self.counts)
         self._stopping = asyncio.Event()
 
@@ -95,13 +85,13 @@ class Worker:
         Raises:
             DeviceLost, StreamError: whatever ended it, the first one if several tasks failed.
         """
-        asked: asyncio.Queue[_Asked] = asyncio.Queue(maxsize=1)
-        done: asyncio.Queue[_Done] = asyncio.Queue(maxsize=1)
+        asked: asyncio.Queue[Asked] = asyncio.Queue(maxsize=1)
+        done: asyncio.Queue[Done] = asyncio.Queue(maxsize=1)
         try:
             async with asyncio.TaskGroup() as tasks:
                 watchdog = tasks.create_task(self._bound_drain())
                 tasks.create_task(self._ingest(asked))
-                tasks.create_task(self._answer(asked, done))
+                tasks.create_task(self._answering.run(asked, done))
                 emit = tasks.create_task(self._emit(done))
                 emit.add_done_callback(lambda _: watchdog.cancel())
         except* (DeviceLost, StreamError) as failures:
@@ -118,7 +108,7 @@ class Worker:
 
     # ---------------------------------------------------------------- ingest
 
-    async def _ingest(self, asked: asyncio.Queue[_Asked]) -> None:
+    async def _ingest(self, asked: asyncio.Queue[Asked]) -> None:
         loop = asyncio.get_running_loop()
         ended = False
         while not (ended or self._stopping.is_set()):
@@ -132,9 +122,9 @@ class Worker:
         if ended:
             await self._batch(await self._intake.close_all(self._partitions), asked)
         await _put(asked, self._batcher.flush())
-        await asked.put(_End.SOURCE_ENDED if ended else _End.STOPPED)
+        await asked.put(End.SOURCE_ENDED if ended else End.STOPPED)
 
-    async def _take(self, poll: Poll, asked: asyncio.Queue[_Asked]) -> None:
+    async def _take(self, poll: Poll, asked: asyncio.Queue[Asked]) -> None:
         frames, letters = await self._intake.take(poll, self._partitions)
         for letter in letters:
             await asked.put(letter)
@@ -150,7 +140,7 @@ class Worker:
                 await self._batch(await self._intake.close_silent(proof, partition), asked)
                 await asked.put(proof)
 
-    async def _batch(self, frames: Iterable[Frame], asked: asyncio.Queue[_Asked]) -> None:
+    async def _batch(self, frames: Iterable[Frame], asked: asyncio.Queue[Asked]) -> None:
         for frame in frames:
             await _put(asked, self._batcher.add(frame, asyncio.get_running_loop().time()))
 
@@ -179,22 +169,9 @@ class Worker:
             self._rules[camera] = self._config.intake.cameras.rules_for(camera, self._config.debounce)
         return self._rules[camera]
 
-    # ---------------------------------------------------------------- answer
-
-    async def _answer(self, asked: asyncio.Queue[_Asked], done: asyncio.Queue[_Done]) -> None:
-        while True:
-            item = await asked.get()
-            if isinstance(item, Batch):
-                self.counts.batches += 1
-                await done.put(await answer(self._ports.infer, item, self._config.device_timeout_s))
-            else:
-                await done.put(item)
-            if isinstance(item, _End):
-                return
-
     # ---------------------------------------------------------------- emit
 
-    async def _emit(self, done: asyncio.Queue[_Done]) -> None:
+    async def _emit(self, done: asyncio.Queue[Done]) -> None:
         loop = asyncio.get_running_loop()
         next_tick_s = loop.time() + self._config.tick_s
         async with self._deliveries as deliveries:
@@ -205,12 +182,12 @@ class Worker:
                 deliveries.begin(self._partitions.values(), everything=tick_due)
                 if tick_due:
                     next_tick_s = loop.time() + self._config.tick_s
-                if isinstance(item, _End):
+                if isinstance(item, End):
                     break
             for partition in self._partitions.values():
                 deliveries.finish(partition)
 
-    def _apply(self, item: _Done | None) -> None:
+    def _apply(self, item: Done | None) -> None:
         match item:
             case Answered():
                 self._observe(item)
@@ -219,7 +196,7 @@ class Worker:
             case Draining():
                 if (partition := self._books(item.topic, item.partition, item.incarnation)) is not None:
                     self._deliveries.finish(partition)
-            case _End.SOURCE_ENDED:
+            case End.SOURCE_ENDED:
                 self._lose_all()
             case _:  # a dead letter is in the books already: it came along to be delivered soon, and not to run ahead
                 pass
@@ -259,12 +236,12 @@ def first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     return first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-async def _put(asked: asyncio.Queue[_Asked], batch: Batch | None) -> None:
+async def _put(asked: asyncio.Queue[Asked], batch: Batch | None) -> None:
     if batch is not None:
         await asked.put(batch)
 
 
-async def _get_before(done: asyncio.Queue[_Done], deadline_s: float) -> _Done | None:
+async def _get_before(done: asyncio.Queue[Done], deadline_s: float) -> Done | None:
     try:
         async with asyncio.timeout_at(deadline_s):
             return await done.get()

@@ -106,9 +106,8 @@ class ExactlyOnce:
     @property
     def parked(self) -> tuple[Parked, ...]:
         """Partitions that are left alone, and why."""
-        return tuple(
-            Parked(tp.partition, keeper.parked) for tp, keeper in sorted(self._keepers.items()) if keeper.parked is not None
-        )
+        left_alone = ((tp, each.parked) for tp, each in sorted(self._keepers.items()) if not each.closed.is_set())
+        return tuple(Parked(tp.partition, reason) for tp, reason in left_alone if reason is not None)
 
     @property
     def writing(self) -> int:

@@ -64,6 +64,8 @@ class Keeper:
         self._opened_at = 0
         self._record: PartitionRecord | None = None
         """The last one that is committed."""
+        self._suspect: bool | None = None
+        """Whether a record may have killed an earlier owner; None until the first try has found out."""
         self._too_large: set[int] = set()
         """Offsets whose dead letters the topic did not take whole."""
         self.incarnation = 0
@@ -126,6 +128,7 @@ class Keeper:
         if self._port is not port:
             return False  # taken from us meanwhile
         self._record = record
+        self._suspect = self._suspect and record.attempt > 0
         self._protocol.committed()
         try:
             port.commit_group(record.resume_offset)
@@ -153,7 +156,7 @@ class Keeper:
     async def _run(self, step: Step) -> None:
         if self._taking is None:
             self._drop()
-            self._taking = TakingUp(self._place, self._new_port(), self._keeping.writer)
+            self._taking = TakingUp(self._place, self._new_port(), self._keeping.writer, suspect=self._suspect)
         taking, decided = self._taking, self._protocol.decided
         try:
             async with asyncio.timeout(self._bound_s(step)):
@@ -191,7 +194,7 @@ class Keeper:
             self._protocol.failed(f"seek: {error!r}")
             return None
         self._port, self._taking = taking.port, None
-        self._record = taking.record
+        self._record, self._suspect = taking.record, taking.suspect
         self._opened_at = opening.resume_offset
         return opened
 

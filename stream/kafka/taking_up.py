@@ -46,8 +46,9 @@ class TakingUp:
     """The partition's own record: what READ found, then what MARK wrote."""
     adopted: tuple[str, ...] = ()
     alerts_offset: int = 0
+    suspect: bool | None = None
+    """Whether one of the records may have killed a worker; None: to be told from the partition's record, by MARK."""
     _cameras: dict[str, CameraRecord] = field(default_factory=dict)
-    _is_suspect: bool = False
 
     async def take(self, step: Step, opening: Opening | None) -> None:
         """Take one step; `opening` is what CHECK led to, None before it.
@@ -92,7 +93,7 @@ class TakingUp:
             dead_lettered=frozenset(self.record.dead_lettered),
             last_record=self.record.last_record,
             read_below=self.facts.end,
-            suspect=self._is_suspect,
+            suspect=bool(self.suspect),
         )
         self.port.seek(read_from)
         return Opened(read_from, assigned, opening.skipped)
@@ -140,7 +141,10 @@ class TakingUp:
             self._cameras = {camera: replace(each, cursor=begin, decoder=None) for camera, each in self._cameras.items()}
             moved = [(camera.encode(), encode_camera(each)) for camera, each in self._cameras.items()]
         attempt = 0 if self.record is None else self.record.attempt
-        self._is_suspect = attempt > 0
+        if self.suspect is None:
+            self.suspect, attempt = attempt > 0, attempt + 1
+        else:  # taken up again in the same process: nobody died since
+            attempt = max(attempt, 1)
         self.record = PartitionRecord(
             resume_offset=opening.resume_offset,
             alerts_offset=self.alerts_offset,
@@ -148,7 +152,7 @@ class TakingUp:
             last_record=None if before is None else before.last_record,
             dead_lettered=() if before is None else before.dead_lettered,
             adopted=self.adopted,
-            attempt=attempt + 1,
+            attempt=attempt,
         )
         await self.port.begin()
         await self.port.send_state((*moved, (PARTITION_KEY, encode_partition(self.record))))

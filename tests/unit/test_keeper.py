@@ -52,9 +52,9 @@ class Kept:
         return decode_partition(next(value for key, value in reversed(self.cluster.state) if key == PARTITION_KEY and value))
 
 
-def kept() -> Kept:
-    """A partition that is done up to 12, in a log of 100 records."""
-    cluster = MemoryCluster(state=[(PARTITION_KEY, encode_partition(PAST))], group_offset=12, mark=MARK)
+def kept(cluster: MemoryCluster | None = None) -> Kept:
+    """A new process's keeper of a partition that is done up to 12, in a log of 100 records; or of what another left behind."""
+    cluster = cluster or MemoryCluster(state=[(PARTITION_KEY, encode_partition(PAST))], group_offset=12, mark=MARK)
     voided: list[float] = []
     keeping = Keeping(KafkaConnection("nowhere:1"), CONTEXT, Policy(), "test", DEADLINE_S)
     keeper = Keeper(("frames", 3), cluster.new_port, keeping, lambda: voided.append(asyncio.get_running_loop().time()))
@@ -227,23 +227,42 @@ async def test_owner_that_was_taken_away_in_mid_transaction_delivers_nothing_mor
 
 
 async def test_attempts_are_counted_until_progress_or_a_clean_end() -> None:
-    """Each take-up is one more, a tick without progress changes nothing, progress or a last tick clears them."""
-    stage = kept()
-    for attempt in (1, 2):
+    """Each process that takes up is one more, a tick without progress changes nothing, progress or a last tick clears them."""
+    cluster = None
+    for attempt in (1, 2, 3):
+        stage = kept(cluster)
+        cluster = stage.cluster
         opened = await stage.opened()
         assert (stage.record.attempt, opened.assigned.suspect, opened.assigned.read_below) == (attempt, attempt > 1, 100)
         assert await stage.keeper.deliver(tick(resume_offset=12))
         assert stage.record.attempt == attempt
-        stage.keeper.discard()
-    await stage.opened()
     assert await stage.keeper.deliver(tick(resume_offset=13))
     assert (stage.record.attempt, stage.record.clean) == (0, False)
-    stage.keeper.discard()
-    await stage.opened()
+    stage = kept(cluster)
+    opened = await stage.opened()
+    assert not opened.assigned.suspect
     assert await stage.keeper.deliver(tick(resume_offset=13, final=True))
     assert (stage.record.attempt, stage.record.clean) == (0, True)
     assert stage.keeper.closed.is_set()
     assert not await stage.keeper.deliver(tick(resume_offset=15))
+
+
+@pytest.mark.parametrize("deaths", [0, 1])
+async def test_taking_up_again_in_one_process_is_no_further_attempt(deaths: int) -> None:
+    """A transaction that failed kills nobody: the backlog is not tried in a child for it, unless it was on trial already."""
+    stage = kept()
+    for _ in range(deaths):
+        await stage.opened()
+        stage = kept(stage.cluster)
+    for _ in range(3):
+        opened = await stage.opened()
+        assert (stage.record.attempt, opened.assigned.suspect) == (1 + deaths, deaths > 0)
+        stage.keeper.discard()
+    await stage.opened()
+    assert await stage.keeper.deliver(tick(resume_offset=13))
+    stage.keeper.discard()
+    opened = await stage.opened()
+    assert not opened.assigned.suspect, "progress ends the suspicion"
 
 
 async def test_commits_end_a_row_of_failures() -> None:

@@ -6,7 +6,7 @@ the head of it, so that what a tick says of a camera is exactly what was done.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TypeAlias
@@ -128,10 +128,9 @@ class Partition:
 
         What others have in flight does not matter: on a busy partition that would keep a dead camera for ever.
         """
-        for camera in self.cameras:
-            state = self._cameras[camera].state
+        for camera in sorted(self._quiet(proof, lambda camera: rules[camera].lost_after_s, is_lost=False)):
             silence = debounce.Silence(self.arrived_at_s(camera), proof.asked_at_s, proof.live_since_s, grace_s)
-            if not self._lines.get(camera) and debounce.is_silent(state, silence, rules[camera]):
+            if debounce.is_silent(self._cameras[camera].state, silence, rules[camera]):
                 self.lose(camera, rules[camera])
 
     def lose(self, camera: str, rules: DebounceRules) -> None:
@@ -144,18 +143,25 @@ class Partition:
 
     def forget_silent(self, proof: Proof, forget_after_s: float) -> None:
         """Forget the cameras that were lost and sent nothing for so long, once a restart cannot meet a record of theirs again."""
-        done_below = self.resume_offset
-        for camera in self.cameras:
-            known = self._cameras[camera]
-            gone = known.state.lost and proof.asked_at_s - self.arrived_at_s(camera) >= forget_after_s
-            passed = done_below is not None and known.cursor.offset <= done_below
-            if gone and passed and not self._lines.get(camera):
+        done_below = self.resume_offset or 0
+        for camera in self._quiet(proof, lambda _: forget_after_s, is_lost=True):
+            if self._cameras[camera].cursor.offset <= done_below:
                 del self._cameras[camera]
                 self.clocks.pop(camera, None)
                 self.arrivals_s.pop(camera, None)
                 self._lines.pop(camera, None)
                 self._dirty.discard(camera)
                 self._forgotten.add(camera)
+
+    def _quiet(self, proof: Proof, for_s: Callable[[str], float], *, is_lost: bool) -> list[str]:
+        """Cameras that sent nothing for so long and have nothing in flight: a cheap look, at all of them once a second."""
+        return [
+            camera
+            for camera, known in self._cameras.items()
+            if known.state.lost is is_lost
+            and not self._lines.get(camera)
+            and proof.asked_at_s - self.arrived_at_s(camera) >= for_s(camera)
+        ]
 
     def arrived_at_s(self, camera: str) -> float:
         """Wall time at which anything of a camera with a state last arrived."""

@@ -214,8 +214,7 @@ class Worker:
     def _hear(self, proof: Proof) -> None:
         partition = self._books(proof.topic, proof.partition, proof.incarnation)
         if partition is not None:
-            rules = {camera: self._rules_for(camera) for camera in partition.cameras}
-            partition.lose_silent(proof, self._config.silence_grace_s, rules)
+            partition.lose_silent(proof, self._config.silence_grace_s, self._rules)  # those of every camera that has a state
             partition.forget_silent(proof, self._config.debounce.forget_after_s)
 
     def _lose_all(self) -> None:

@@ -81,7 +81,11 @@ def replay(  # noqa: PLR0913  (a command's options)
         "stills": AsStills(still_fps, picture, segment_s=segment_s),
         "access-units": AsAccessUnits(segment_s),
     }
-    run = Replay(recordings, shapes[form], pace, loop=loop, resume=resume)
+    _publish(Replay(recordings, shapes[form], pace, loop=loop, resume=resume), destination, json)
+
+
+def _publish(run: "Replay", destination: "Destination", json: str | None) -> None:
+    """Publish, and say what became of it, after an interrupt, too."""
     began = time.monotonic()
     try:
         asyncio.run(run.publish(destination))

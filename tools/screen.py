@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,19 @@ def write_json(target: str, value: Any) -> None:
     Raises:
         CommandError: the file cannot be written.
     """
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    _write(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_json_lines(target: str, values: Iterable[Any]) -> None:
+    """Write one JSON document a line to the file `target`, or to standard output for `-`.
+
+    Raises:
+        CommandError: the file cannot be written.
+    """
+    _write(target, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
+
+
+def _write(target: str, text: str) -> None:
     if target == "-":
         sys.stdout.write(text)
         return

@@ -1,10 +1,7 @@
 """`tools/run dlq list` and `tools/run dlq redrive`: looking at dead letters, and giving them another chance."""
 
 import asyncio
-import json as json_module
-import sys
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,7 +20,7 @@ from tools.options import (
     FramesTopicOption,
     JsonOption,
 )
-from tools.screen import err, out, progress_bar, write_json
+from tools.screen import err, out, progress_bar, write_json, write_json_lines
 
 if TYPE_CHECKING:  # aiokafka stays out of --help
     from collections.abc import Sequence
@@ -73,7 +70,7 @@ def list_letters(  # noqa: PLR0913  (a command's options)
         screen = out if out.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
         screen.print(_table(chosen))
     else:
-        _write_lines(json_to, chosen)
+        write_json_lines(json_to, (letter.as_json() for letter in chosen))
     reasons = ", ".join(f"{name} {count}" for name, count in Counter(letter.reason for letter in chosen).most_common())
     err.print(f"{len(chosen)} of {len(found.letters)} dead letters{': ' if reasons else ''}{escape(reasons)}", soft_wrap=True)
 
@@ -174,18 +171,6 @@ def _table(letters: "Sequence[Letter]") -> Table:
             again + escape(letter.message),
         )
     return table
-
-
-def _write_lines(target: str, letters: "Sequence[Letter]") -> None:
-    text = "".join(json_module.dumps(letter.as_json(), ensure_ascii=False) + "\n" for letter in letters)
-    if target == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        Path(target).write_text(text, encoding="utf-8")
-    except OSError as error:
-        msg = f"--json {target}: {error.strerror}"
-        raise CommandError(msg) from error
 
 
 dlq = typer.Typer(help="Records that could not be used: show them, publish them again.", no_args_is_help=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from stream.state_records import CameraRecord, RecordMark
+from stream.state_records import CameraRecord, QuestionRevision, RecordMark
 from stream.types import DeadLetter, Event, Record
 
 
@@ -102,6 +102,8 @@ class Tick:
     """Cameras whose record is to be deleted."""
     final: bool = False
     """The last one of this assignment: nothing is in flight."""
+    questions: QuestionRevision | None = None
+    """What its answers were asked with; None: nothing else than what the sink was told at the start."""
 
 
 class Source(Protocol):

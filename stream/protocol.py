@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Literal, TypeAlias
 
-from stream.state_records import PartitionRecord, RecordMark
+from stream.state_records import PartitionRecord, QuestionRevision, RecordMark
 
 StartFrom: TypeAlias = Literal["earliest", "latest"] | float
 """Where a partition without a record begins: its first offset, its end, or a capture of this time, seconds since the epoch."""
@@ -69,6 +69,8 @@ class Policy:
     """Begin anew where the frames topic is not the one that the state speaks of."""
     accept_state_loss: bool = False
     """Begin anew where the state is gone, but the group has been here."""
+    accept_older_revision: bool = False
+    """Go on where the state is of a newer revision of the questions file than this worker's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class Opening:
     """Nothing of the state holds any more, or there was none."""
     skipped: int = 0
     """Offsets that retention deleted before they were read."""
+    warning: str | None = None
+    """What an operator ought to know of the questions file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,26 +91,72 @@ class Parked:
     """The partition is left alone until an operator decides."""
 
     reason: str
+    until_revision: int | None = None
+    """A worker that asks this revision or a newer one takes it up; None: it takes more than that."""
 
 
-def decide(facts: Facts, policy: Policy) -> Opening | Parked:
-    """Say where a partition goes on, or why it must not."""
+def decide(facts: Facts, policy: Policy, asking: QuestionRevision) -> Opening | Parked:
+    """Say where a partition goes on, or why it must not.
+
+    Args:
+        facts: what was found.
+        policy: what an operator has decided.
+        asking: what this worker asks.
+    """
     record = facts.record
     if record is None:
-        if facts.group_offset is None:
-            return Opening(facts.start, is_new=True)
-        if policy.accept_state_loss:
-            return Opening(min(max(facts.group_offset, facts.first), facts.end), is_new=True)
-        return Parked(
-            f"the group's offset is {facts.group_offset}, but the state topic has no record of it: open behaviours would be "
-            "forgotten. Bring the state topic back, or go on without it by --accept-state-loss"
-        )
-    changed = _other_topic(record, facts)
+        return _without_record(facts, policy)
+    if record.questions.number > asking.number and not policy.accept_older_revision:
+        return _left_to_newer(record.questions.number, asking.number)
+    changed, warning = _other_topic(record, facts), _other_questions(record.questions, asking)
     if changed is None:
-        return Opening(max(record.resume_offset, facts.first), skipped=max(0, facts.first - record.resume_offset))
+        skipped = max(0, facts.first - record.resume_offset)
+        return Opening(max(record.resume_offset, facts.first), skipped=skipped, warning=warning)
     if policy.accept_new_topic:
-        return Opening(facts.first, is_new=True)
+        return Opening(facts.first, is_new=True, warning=warning)
     return Parked(f"{changed}: it was recreated or truncated. Begin it anew by --accept-new-topic")
+
+
+def _without_record(facts: Facts, policy: Policy) -> Opening | Parked:
+    """Begin with a partition, unless the group has been here."""
+    if facts.group_offset is None:
+        return Opening(facts.start, is_new=True)
+    if policy.accept_state_loss:
+        return Opening(min(max(facts.group_offset, facts.first), facts.end), is_new=True)
+    return Parked(
+        f"the group's offset is {facts.group_offset}, but the state topic has no record of it: open behaviours would be "
+        "forgotten. Bring the state topic back, or go on without it by --accept-state-loss"
+    )
+
+
+def _left_to_newer(stored: int, ours: int) -> Parked:
+    """Leave a partition to the workers of a rolling deploy that are newer: else each handover would end and start behaviours."""
+    return Parked(
+        f"its state is of question revision {stored}, this worker asks revision {ours}. Give this worker the newer questions "
+        "file and send it SIGHUP, or restart it: then the partition is taken up. To roll back, give the old questions a "
+        f"revision above {stored}; to go on with revision {ours} all the same, --accept-older-revision",
+        until_revision=stored,
+    )
+
+
+def _other_questions(stored: QuestionRevision, asking: QuestionRevision) -> str | None:
+    """Warn of what two numbers cannot tell apart, or an operator has overridden.
+
+    Other questions under the same number are an operator's error, and yet no reason to park: whoever never writes a revision
+    has 1 for ever, and must be able to edit the file and restart. What is lost is the order of old and new in a rolling deploy.
+    """
+    if stored.number > asking.number:
+        return (
+            f"its state is of question revision {stored.number}, and goes on with revision {asking.number} by "
+            f"--accept-older-revision: open behaviours that revision {asking.number} does not ask end"
+        )
+    if stored.number == asking.number and stored.fingerprint not in ("", asking.fingerprint):
+        return (
+            f"its state follows from other questions ({stored.fingerprint}) of the same revision {asking.number} as this "
+            f"worker's ({asking.fingerprint}): raise `revision` in the questions file with every change, or workers with the old "
+            "file and the new one end and start each other's behaviours"
+        )
+    return None
 
 
 def _other_topic(record: PartitionRecord, facts: Facts) -> str | None:
@@ -191,10 +241,18 @@ class Protocol:
         assert self._steps[0] is step, (step, self._steps)
         del self._steps[0]
 
-    def checked(self, facts: Facts, policy: Policy) -> None:
-        """CHECK found this out."""
-        self.decided = decide(facts, policy)
+    def checked(self, facts: Facts, policy: Policy, asking: QuestionRevision) -> None:
+        """CHECK found this out; `asking` is what this worker asks now."""
+        self.decided = decide(facts, policy, asking)
         self.done(Step.CHECK)
+
+    def asks(self, asking: QuestionRevision) -> bool:
+        """The worker asks something else from here on; True: the partition was left alone for want of it, and is taken up."""
+        left = self.decided
+        if not isinstance(left, Parked) or left.until_revision is None or asking.number < left.until_revision:
+            return False
+        self.dropped()
+        return True
 
     def refused(self, reason: str) -> None:
         """The state cannot be read by this program: only its partition is left alone."""

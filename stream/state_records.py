@@ -71,6 +71,16 @@ def mark_of(offset: int, timestamp_ms: int, key: bytes | None, value: bytes | No
 
 
 @dataclass(frozen=True, slots=True)
+class QuestionRevision:
+    """Which questions file something follows from."""
+
+    number: int = 0
+    """As the file says, 1 or more: a newer file has a higher one. 0: not known, as in records from before there were any."""
+    fingerprint: str = ""
+    """Of its question set: behaviours, wording and their order."""
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionRecord:
     """One partition of the frames topic under one group."""
 
@@ -90,3 +100,5 @@ class PartitionRecord:
     """Restores since the last progress or clean stop: more than one, and a record may have killed the worker."""
     clean: bool = False
     """The writer stopped in order, with nothing in flight."""
+    questions: QuestionRevision = QuestionRevision()
+    """What the answers that led to this state were asked with; a worker with an older revision leaves the partition alone."""

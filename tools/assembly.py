@@ -134,7 +134,8 @@ async def attached(device: Device, attachment: Attachment) -> AsyncIterator[Atta
         StreamRefused: not allowed, or there is no such topic.
     """
     names = attachment.names
-    config = DeliveryConfig(writer=settings.worker_name(), start_from=attachment.start_from)
+    revision = device.asked.revision.number
+    config = DeliveryConfig(writer=settings.worker_name(), start_from=attachment.start_from, revision=revision)
     delivery = ExactlyOnce(attachment.connection, names, device.alert_context(names.group), config, attachment.policy)
     async with delivery, KafkaSource(attachment.connection, SourceConfig(names.frames, names.group), delivery) as source:
         try:

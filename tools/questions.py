@@ -1,6 +1,10 @@
 """The questions file and cameras.toml: read, validated as a whole, and split.
 
 One questions file holds the `QuestionSet` that the pipeline asks, the `DebounceRule` of each behaviour, and the clock's rules.
+
+Its top level may hold `revision = 2` (a whole number from 1 on; default 1). It is written into the state: a worker whose file has
+a lower revision leaves a partition alone, so that old and new workers of a rolling deploy do not end and start each other's
+behaviours. Raise it with every change of the questions, also of one that goes back to what was asked before.
 """
 
 from dataclasses import dataclass
@@ -14,6 +18,7 @@ from pipeline.questions import Question, QuestionSet
 from stream.cameras import CameraRegistry
 from stream.clock import ClockRules
 from stream.debounce_rules import DebounceRule, DebounceRules
+from stream.state_records import QuestionRevision
 from tools.errors import CommandError
 from tools.toml_file import read_toml
 
@@ -51,6 +56,7 @@ class _Question(_Strict):
 
 
 class _File(_Strict):
+    revision: int = Field(default=1, ge=1, strict=True)
     stream: _Stream = _Stream()
     question: tuple[_Question, ...] = Field(min_length=1)
 
@@ -62,6 +68,7 @@ class QuestionFile:
     questions: QuestionSet
     debounce: DebounceRules
     clock: ClockRules
+    revision: QuestionRevision
 
 
 def load_questions(path: Path) -> QuestionFile:
@@ -76,8 +83,9 @@ def load_questions(path: Path) -> QuestionFile:
         raise CommandError(_first_complaint(path, error)) from error
     stream = parsed.stream
     try:
+        questions = QuestionSet(tuple(Question(item.behavior, item.ask) for item in parsed.question))
         return QuestionFile(
-            questions=QuestionSet(tuple(Question(item.behavior, item.ask) for item in parsed.question)),
+            questions=questions,
             debounce=DebounceRules.of(
                 (item.rule() for item in parsed.question),
                 max_gap_s=stream.max_gap_s,
@@ -85,6 +93,7 @@ def load_questions(path: Path) -> QuestionFile:
                 forget_after_s=stream.forget_after_s,
             ),
             clock=ClockRules(sample_fps=stream.sample_fps, max_gap_s=stream.max_gap_s, max_jump_s=stream.max_jump_s),
+            revision=QuestionRevision(parsed.revision, questions.fingerprint),
         )
     except (QuestionError, ValueError) as error:
         msg = f"{path}: {error}"

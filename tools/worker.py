@@ -49,6 +49,10 @@ def worker(  # noqa: PLR0913  (a command's options)
     accept_state_loss: Annotated[
         bool, typer.Option("--accept-state-loss", help="Go on where the group's state is gone; open behaviours are forgotten.")
     ] = False,
+    accept_older_revision: Annotated[
+        bool,
+        typer.Option("--accept-older-revision", help="Go on where the state is of a newer `revision` than the questions file."),
+    ] = False,
 ) -> None:
     """Answer the questions about the frames topic and publish events to the alerts topic until stopped.
 
@@ -80,7 +84,8 @@ def worker(  # noqa: PLR0913  (a command's options)
             )
             raise CommandError(msg)
         err.print(f"weights {device.engine.weights} are warm: joining group {group} at {connection.bootstrap_servers}")
-        asyncio.run(_run(device, Attachment(connection, names, begin, Policy(accept_new_topic, accept_state_loss))))
+        policy = Policy(accept_new_topic, accept_state_loss, accept_older_revision)
+        asyncio.run(_run(device, Attachment(connection, names, begin, policy)))
     err.print("stopped: what was taken in is delivered")
 
 

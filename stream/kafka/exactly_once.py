@@ -20,6 +20,7 @@ from stream.kafka.retired import Retired
 from stream.kafka.topology import TopicNames, differences
 from stream.ports import Tick
 from stream.protocol import Policy
+from stream.state_records import QuestionRevision
 
 STOP_TIMEOUT_S = 15.0
 
@@ -55,7 +56,8 @@ class ExactlyOnce:
             decorate: wraps each partition's port, to watch it or to stand between its steps.
         """
         self._cluster = Cluster(connection, names, context.source, config, Retired())
-        self._keeping = Keeping(connection, context, policy, config.writer, config.deadline_s)
+        asking = QuestionRevision(config.revision, context.questions)
+        self._keeping = Keeping(connection, context, policy, config.writer, config.deadline_s, asking)
         self._decorate = decorate
         self._keepers: dict[TopicPartition, Keeper] = {}
 
@@ -102,6 +104,12 @@ class ExactlyOnce:
         """
         keeper = self._keepers.get(TopicPartition(tick.topic, tick.partition))
         return keeper is not None and await keeper.deliver(tick)
+
+    def asks(self, questions: QuestionRevision) -> None:
+        """The worker asks something else from here on: partitions that were left alone for want of it are taken up."""
+        self._keeping.asking = questions
+        for keeper in list(self._keepers.values()):
+            keeper.reloaded()
 
     @property
     def parked(self) -> tuple[Parked, ...]:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
@@ -20,9 +20,9 @@ from stream.kafka.faults import as_stream_error, refusal
 from stream.kafka.port import Port
 from stream.kafka.taking_up import Opened, TakingUp
 from stream.ports import Tick
-from stream.protocol import End, Opening, Policy, Protocol, Rest, Run, Step, Wait, Work
+from stream.protocol import End, Opening, Parked, Policy, Protocol, Rest, Run, Step, Wait, Work
 from stream.state_codec import PARTITION_KEY, encode_camera, encode_partition
-from stream.state_records import PartitionRecord
+from stream.state_records import PartitionRecord, QuestionRevision
 from stream.types import DeadLetter
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Keeping:
     """What all partitions of a worker have in common."""
 
@@ -40,6 +40,8 @@ class Keeping:
     writer: str
     """This worker's name in the partition records."""
     deadline_s: float
+    asking: QuestionRevision
+    """What this worker asks; changes when it reloads its questions."""
 
 
 class Keeper:
@@ -84,6 +86,7 @@ class Keeper:
             StreamRefused: not allowed.
         """
         self.incarnation = incarnation
+        self.parked = None
         self.closed.clear()
         while True:
             match self._protocol.next(random.random()):  # noqa: S311  (spreads retries, keeps no secret)
@@ -139,6 +142,11 @@ class Keeper:
             self.discard()
         return True
 
+    def reloaded(self) -> None:
+        """The worker asks something else: take the partition up if it was left alone for want of it."""
+        if self._protocol.asks(self._keeping.asking):
+            self._void()
+
     def discard(self) -> None:
         """Drop the writer: nothing more is delivered, and `open` begins with the first step."""
         self.closed.set()
@@ -156,7 +164,8 @@ class Keeper:
     async def _run(self, step: Step) -> None:
         if self._taking is None:
             self._drop()
-            self._taking = TakingUp(self._place, self._new_port(), self._keeping.writer, suspect=self._suspect)
+            keeping = self._keeping
+            self._taking = TakingUp(self._place, self._new_port(), keeping.writer, keeping.asking, suspect=self._suspect)
         taking, decided = self._taking, self._protocol.decided
         try:
             async with asyncio.timeout(self._bound_s(step)):
@@ -169,9 +178,15 @@ class Keeper:
             self._protocol.failed(f"{step.name.lower()}: {error!r}")
         else:
             if taking.facts is not None and step is Step.CHECK:
-                self._protocol.checked(taking.facts, self._keeping.policy)
+                taking.asking = self._keeping.asking  # as of now: a reload looks only at what was decided before it
+                self._protocol.checked(taking.facts, self._keeping.policy, taking.asking)
+                self._warn(self._protocol.decided)
             else:
                 self._protocol.done(step)
+
+    def _warn(self, decided: Opening | Parked | None) -> None:
+        if isinstance(decided, Opening) and decided.warning is not None:
+            log.warning("%s[%d]: %s", *self._place, decided.warning)
 
     def _bound_s(self, step: Step) -> float | None:
         """Longest time that a step may take.
@@ -206,8 +221,10 @@ class Keeper:
         assert before is not None
         adopted, known = set(before.adopted), {event.event_id for event in tick.events}
         events = [event for event in tick.events if event.event_id not in adopted]
+        asking = tick.questions or self._keeping.asking
+        context = replace(self._keeping.context, questions=asking.fingerprint)
         await port.begin()
-        last = await port.send_alerts(tuple(binary(event, self._keeping.context) for event in events))
+        last = await port.send_alerts(tuple(binary(event, context) for event in events))
         for letter in tick.dead_letters:
             await self._send_letter(port, letter)
         resume_offset = before.resume_offset if tick.resume_offset is None else tick.resume_offset
@@ -220,6 +237,7 @@ class Keeper:
             adopted=tuple(each for each in before.adopted if each not in known),
             attempt=0 if tick.final or resume_offset > self._opened_at else before.attempt,
             clean=tick.final,
+            questions=asking,
         )
         cameras = [(camera.encode(), encode_camera(each)) for camera, each in tick.cameras.items()]
         gone = [(camera.encode(), None) for camera in tick.forgotten]

@@ -38,6 +38,8 @@ class DeliveryConfig:
     start_from: StartFrom = "earliest"
     deadline_s: float = 8.0
     """Of one transaction, and of each step of taking a partition up; past it the outcome is unknown, which is a failure."""
+    revision: int = 1
+    """Of the questions file, at the start."""
 
     @property
     def transaction_timeout_s(self) -> float:

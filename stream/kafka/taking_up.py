@@ -11,7 +11,7 @@ from stream.kafka.port import Port
 from stream.ports import Assigned
 from stream.protocol import Facts, Opening, Step, rewound_to
 from stream.state_codec import PARTITION_KEY, decode_camera, decode_partition, encode_camera, encode_partition
-from stream.state_records import CameraRecord, Cursor, PartitionRecord
+from stream.state_records import CameraRecord, Cursor, PartitionRecord, QuestionRevision
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,8 @@ class TakingUp:
     port: Port
     writer: str
     """This worker's name in the partition's record."""
+    asking: QuestionRevision
+    """What this worker asks, as of CHECK."""
     facts: Facts | None = None
     """What CHECK found out."""
     record: PartitionRecord | None = None
@@ -153,6 +155,7 @@ class TakingUp:
             dead_lettered=() if before is None else before.dead_lettered,
             adopted=self.adopted,
             attempt=attempt,
+            questions=self.asking,
         )
         await self.port.begin()
         await self.port.send_state((*moved, (PARTITION_KEY, encode_partition(self.record))))

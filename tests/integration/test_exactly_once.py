@@ -20,7 +20,7 @@ from stream.errors import StreamRefused
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.topology import TopicNames, create_topics
 from stream.ports import Assigned, Tick
-from stream.state_records import CameraRecord, Cursor, PartitionRecord, RecordMark
+from stream.state_records import CameraRecord, Cursor, PartitionRecord, QuestionRevision, RecordMark
 from stream.types import DeadLetter, Record
 from tests.integration.kafka_world import Joined, Seen, joined, publish
 from tests.integration.restart_world import Group
@@ -31,6 +31,7 @@ from tools.broker.find import FoundBroker
 pytestmark = pytest.mark.asyncio
 
 MARK = RecordMark(11, 5, 7)
+ASKED = QuestionRevision(1, CONTEXT.questions)
 DEN = CameraRecord(CameraState("den", 1, ClockState(1.0, 2.0, None), 3.0, lost=False, sightings=1), Cursor(12))
 
 
@@ -95,11 +96,11 @@ async def test_state_says_what_was_delivered(broker: FoundBroker, names: TopicNa
     async with joined(broker.connection, names) as member:
         assigned = await taken_up(member)
         assert (assigned.resume_offset, assigned.cameras, assigned.suspect) == (0, {}, False)
-        assert await group.record(1) == PartitionRecord(0, 0, "test", attempt=1)
+        assert await group.record(1) == PartitionRecord(0, 0, "test", attempt=1, questions=ASKED)
         content = replace(tick(assigned), resume_offset=12, last_record=MARK, dead_lettered=(13,), cameras={"den": DEN})
         events = tuple(sample_events())
         assert await member.delivery.deliver(replace(content, events=events))
-        assert await group.state(1) == (PartitionRecord(12, len(events), "test", MARK, (13,)), {"den": DEN})
+        assert await group.state(1) == (PartitionRecord(12, len(events), "test", MARK, (13,), questions=ASKED), {"den": DEN})
         last = replace(content, cameras={}, forgotten=("den",), dead_lettered=(), final=True)
         assert await member.delivery.deliver(last)
         found, cameras = await group.state(1)

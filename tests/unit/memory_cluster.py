@@ -1,5 +1,6 @@
 """A partition's cluster in memory: what is committed, who may write, and at which call something goes wrong."""
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -26,6 +27,9 @@ class MemoryCluster:
 
     state: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     alerts: list[str] = field(default_factory=list)
+    """Ids."""
+    asked_with: list[str] = field(default_factory=list)
+    """Fingerprint of the questions that each of our own follows from."""
     letters: list[DeadLetterRecord] = field(default_factory=list)
     group_offset: int | None = None
     log: Log = field(default_factory=lambda: Log(0, 100, 0))
@@ -122,6 +126,7 @@ class MemoryPort:
         await self._call("send_alerts")
         ids = [dict(each.headers)["ce_id"].decode() for each in alerts]
         self._later(lambda: self.cluster.alerts.extend(ids))
+        self._later(lambda: self.cluster.asked_with.extend(json.loads(each.value)["questions"] for each in alerts))
         return len(self.cluster.alerts) + len(ids) - 1 if ids else None
 
     async def send_dead_letter(self, record: DeadLetterRecord) -> None:

@@ -2,69 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 from aiokafka.errors import KafkaError, TransactionalIdAuthorizationFailed
 
-from stream.camera_state import CameraState
-from stream.clock import ClockState
 from stream.errors import SourceLost, StreamRefused
-from stream.kafka.connection import KafkaConnection
-from stream.kafka.keeper import Keeper, Keeping
-from stream.kafka.taking_up import Opened
-from stream.ports import Tick
-from stream.protocol import MAX_FAILURES, Policy
-from stream.state_codec import PARTITION_KEY, decode_partition, encode_partition
-from stream.state_records import CameraRecord, Cursor, PartitionRecord, RecordMark
-from tests.unit.alert_samples import CONTEXT, sample_events
-from tests.unit.memory_cluster import DELIVERING, TAKING_UP, MemoryCluster
-from tests.unit.partition_books import letter
+from stream.protocol import MAX_FAILURES
+from stream.state_records import PartitionRecord
+from tests.unit.keeper_world import ASKING, DEADLINE_S, EVENTS, MARK, PAST, kept, tick
+from tests.unit.memory_cluster import DELIVERING, TAKING_UP
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
-DEADLINE_S = 8.0
-MARK = RecordMark(11, 5, 7)
-PAST = PartitionRecord(12, 0, "before", MARK)
-DEN = CameraRecord(CameraState("den", 1, ClockState(1.0, 2.0, None), 3.0, lost=False, sightings=1), Cursor(14))
-EVENTS = tuple(sample_events()[:3])
 READING = ("state_end", "state_records")
 ALL_STEPS = [name for name in TAKING_UP if name != "seek"]
-
-
-@dataclass
-class Kept:
-    """A keeper and its cluster; the partition has a past."""
-
-    cluster: MemoryCluster
-    keeper: Keeper
-    voided: list[float]
-
-    async def opened(self, incarnation: int = 1) -> Opened:
-        """Take the partition up."""
-        opened = await self.keeper.open(incarnation)
-        assert opened is not None
-        return opened
-
-    @property
-    def record(self) -> PartitionRecord:
-        """The partition's own record, as committed."""
-        return decode_partition(next(value for key, value in reversed(self.cluster.state) if key == PARTITION_KEY and value))
-
-
-def kept(cluster: MemoryCluster | None = None) -> Kept:
-    """A new process's keeper of a partition that is done up to 12, in a log of 100 records; or of what another left behind."""
-    cluster = cluster or MemoryCluster(state=[(PARTITION_KEY, encode_partition(PAST))], group_offset=12, mark=MARK)
-    voided: list[float] = []
-    keeping = Keeping(KafkaConnection("nowhere:1"), CONTEXT, Policy(), "test", DEADLINE_S)
-    keeper = Keeper(("frames", 3), cluster.new_port, keeping, lambda: voided.append(asyncio.get_running_loop().time()))
-    return Kept(cluster, keeper, voided)
-
-
-def tick(**more: object) -> Tick:
-    """Some events, a dead letter and a camera, of the first incarnation."""
-    content = Tick("frames", 3, 1, 14, MARK, EVENTS, (letter(13),), (), {"den": DEN}, ("attic",))
-    return replace(content, **more)  # type: ignore[arg-type]
 
 
 async def fail() -> None:
@@ -91,7 +43,7 @@ async def test_partition_is_taken_up_in_order() -> None:
     assert order == ["group_offset", "prove", "clear", "init", "state_end", "state_records", *TAKING_UP[6:]]
     assert port.calls[-2:] == ["prove", "seek"]
     assert (opened.read_from, opened.assigned.resume_offset, opened.assigned.last_record) == (12, 12, MARK)
-    assert stage.record == replace(PAST, writer="test", attempt=1)
+    assert stage.record == replace(PAST, writer="test", attempt=1, questions=ASKING)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +106,7 @@ async def test_tick_is_one_transaction() -> None:
     assert stage.cluster.alerts == [event.event_id for event in EVENTS]
     assert len(stage.cluster.letters) == 1
     assert dict(stage.cluster.state)[b"attic"] is None
-    assert stage.record == PartitionRecord(14, len(EVENTS), "test", MARK)
+    assert stage.record == PartitionRecord(14, len(EVENTS), "test", MARK, questions=ASKING)
     assert stage.cluster.group_offset == 14
     assert not stage.keeper.is_writing
 

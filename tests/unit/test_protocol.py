@@ -25,10 +25,11 @@ from stream.protocol import (
     decide,
     rewound_to,
 )
-from stream.state_records import PartitionRecord, RecordMark
+from stream.state_records import PartitionRecord, QuestionRevision, RecordMark
 
 MARK = RecordMark(offset=11, timestamp_ms=1_767_225_600_000, crc=0xCBF43926)
 RECORD = PartitionRecord(resume_offset=12, alerts_offset=3, writer="den/1", last_record=MARK)
+ASKING = QuestionRevision(2, "two")
 FACTS = Facts(record=RECORD, group_offset=12, first=5, end=20, start=5, found=MARK)
 """A log of offsets 5 to 19 that is done up to 12; the marked record lies where it lay."""
 OTHER = replace(MARK, crc=1)
@@ -71,7 +72,7 @@ TOPIC_REMEDY, STATE_REMEDY = "--accept-new-topic", "--accept-state-loss"
 )
 def test_partition_goes_on_where_it_stood(facts: Facts, policy: Policy, opening: Opening) -> None:
     """The state's own place as far as the log holds it; another one only if there is no state, or an operator said so."""
-    assert decide(facts, policy) == opening
+    assert decide(facts, policy, ASKING) == opening
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_partition_goes_on_where_it_stood(facts: Facts, policy: Policy, opening:
 )
 def test_doubtful_partition_is_parked_with_its_remedy(facts: Facts, policy: Policy, said: tuple[str, ...]) -> None:
     """What may be another log, or has lost its state, is left alone; the reason says what was found and which switch helps."""
-    parked = decide(facts, policy)
+    parked = decide(facts, policy, ASKING)
     assert isinstance(parked, Parked)
     for words in said:
         assert words in parked.reason
@@ -102,7 +103,7 @@ def taken_up(protocol: Protocol, facts: Facts = FACTS) -> list[Step]:
     while isinstance(action := protocol.next(0.5), Run):
         steps.append(action.step)
         if action.step is Step.CHECK:
-            protocol.checked(facts, Policy())
+            protocol.checked(facts, Policy(), ASKING)
         else:
             protocol.done(action.step)
     return steps
@@ -180,7 +181,7 @@ def test_any_failure_begins_with_the_first_step(last: Step) -> None:
     while (action := protocol.next(0.5)) != Run(last):
         assert isinstance(action, Run)
         if action.step is Step.CHECK:
-            protocol.checked(FACTS, Policy())
+            protocol.checked(FACTS, Policy(), ASKING)
         else:
             protocol.done(action.step)
     protocol.failed("cut")

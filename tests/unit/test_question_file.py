@@ -36,6 +36,20 @@ def test_a_file_is_split_into_questions_rules_and_clock(tmp_path: Path) -> None:
     assert (asked.clock.sample_fps, asked.debounce.lost_after_s) == (1.0, 20.0)
 
 
+def test_a_file_has_a_revision(tmp_path: Path) -> None:
+    """1 unless it says otherwise; it goes with the fingerprint of what is asked."""
+    plain = load_questions(written(tmp_path, GOOD))
+    assert (plain.revision.number, plain.revision.fingerprint) == (1, plain.questions.fingerprint)
+    assert load_questions(written(tmp_path, "revision = 7" + GOOD)).revision.number == 7
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "1.5", "true", '"2"'])
+def test_a_revision_that_is_no_whole_number_is_refused(tmp_path: Path, wrong: str) -> None:
+    """It must be comparable: nothing is guessed from a text."""
+    with pytest.raises(CommandError, match=r"questions\.toml: revision: "):
+        load_questions(written(tmp_path, f"revision = {wrong}" + GOOD))
+
+
 def test_thresholds_leave_the_fingerprint_alone(tmp_path: Path) -> None:
     """What the answers mean depends on the wording only."""
     before = load_questions(written(tmp_path, GOOD)).questions.fingerprint

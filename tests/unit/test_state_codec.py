@@ -13,7 +13,7 @@ from stream.clock import ClockState
 from stream.errors import StateRefused, UnusableRecord
 from stream.phases import Phase
 from stream.state_codec import PARTITION_KEY, decode_camera, decode_partition, encode_camera, encode_partition
-from stream.state_records import CameraRecord, Cursor, DecoderPlace, PartitionRecord, RecordMark, mark_of
+from stream.state_records import CameraRecord, Cursor, DecoderPlace, PartitionRecord, QuestionRevision, RecordMark, mark_of
 from stream.types import Evidence, Record
 
 seconds = st.floats(0, 7e9)
@@ -57,6 +57,7 @@ partitions = st.builds(
     adopted=st.lists(st.uuids().map(str), max_size=3).map(tuple),
     attempt=st.integers(0, 9),
     clean=st.booleans(),
+    questions=st.builds(QuestionRevision, st.integers(0, 2**40), st.text(max_size=16)),
 )
 
 IDLE = CameraState("den", 1, ClockState(1.7e9, 1.7e9, None), 1.7e9, lost=False, sightings=1)
@@ -76,6 +77,14 @@ def test_camera_comes_back_exactly(record: CameraRecord) -> None:
 def test_partition_comes_back_exactly(record: PartitionRecord) -> None:
     """Every field comes back as it was."""
     assert decode_partition(encode_partition(record)) == record
+
+
+def test_record_from_before_there_were_revisions_has_none() -> None:
+    """It is read as it was written, and not known to follow from any revision; one that has none is written as before."""
+    old = b'{"version":1,"partition":{"resume_offset":12,"alerts_offset":3,"writer":"den/1"}}'
+    record = decode_partition(old)
+    assert record.questions == QuestionRevision(0, "")
+    assert encode_partition(record) == old
 
 
 def test_an_idle_camera_is_small() -> None:

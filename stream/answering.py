@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from pipeline.answers import Answers
 from pipeline.errors import DeviceLost
 from stream.counts import Counts
+from stream.debounce_rules import DebounceRules
 from stream.ports import Draining, Proof
+from stream.state_records import QuestionRevision
 from stream.types import Answer, Batch, DeadLetter, Observation
 
 
@@ -29,6 +31,30 @@ class Infer(Protocol):
             DeviceLost: the device failed.
         """
         ...
+
+
+class Ask(Protocol):
+    """Turns the device to other questions, off the event loop."""
+
+    async def __call__(self, prepared: object) -> None:
+        """Ask what was prepared, whatever that is to the device; called only while no batch is on it.
+
+        Raises:
+            DeviceLost: the device failed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Other questions, between two batches: what lies before is answered and judged by the old ones, the rest by these."""
+
+    behaviors: tuple[str, ...]
+    """Behaviour of each column of the answers."""
+    debounce: DebounceRules
+    questions: QuestionRevision
+    prepared: object
+    """For `Ask`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +86,8 @@ class End(Enum):
     STOPPED = auto()
 
 
-Asked: TypeAlias = Batch | DeadLetter | Proof | Draining | End
-Done: TypeAlias = Answered | DeadLetter | Proof | Draining | End
+Asked: TypeAlias = Batch | Reload | DeadLetter | Proof | Draining | End
+Done: TypeAlias = Answered | Reload | DeadLetter | Proof | Draining | End
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +95,8 @@ class Answering:
     """Keeps the device busy, and hands everything on in the order in which it came."""
 
     infer: Infer
+    ask: Ask | None
+    """None: the questions never change."""
     counts: Counts
     submitters: int
     """Batches that may be on the device at once."""
@@ -89,9 +117,26 @@ class Answering:
             while True:
                 await room.acquire()  # before anything is taken: the full queue behind it is the backpressure
                 item = await asked.get()
+                if isinstance(item, Reload):
+                    await self._turn(item, room)
                 in_order.put_nowait(under_way.create_task(self._take(item)))
                 if isinstance(item, End):
                     return
+
+    async def _turn(self, reload: Reload, room: asyncio.Semaphore) -> None:
+        """Turn the device to other questions once everything before them was handed on."""
+        assert self.ask is not None, "this device keeps its questions"
+        others = self.submitters - 1
+        for _ in range(others):
+            await room.acquire()
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                await self.ask(reload.prepared)
+        except TimeoutError as error:
+            msg = f"the device did not turn to other questions within {self.timeout_s:g} s: restart the worker, check the device"
+            raise DeviceLost(msg) from error
+        for _ in range(others):
+            room.release()
 
     async def _take(self, item: Asked) -> Done:
         if not isinstance(item, Batch):

@@ -66,7 +66,7 @@ class Deliveries:
                 self._counts.events += len(tick.events)
             else:
                 self._over.add(partition)
-            if final or not partition.backlog:
+            if tick.final or not (final or partition.backlog):
                 break
         if final:
             self._over.add(partition)

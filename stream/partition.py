@@ -16,7 +16,7 @@ from stream.clock import ClockState
 from stream.debounce import CameraState, DebounceRules
 from stream.ledger import Ledger
 from stream.ports import Assigned, Proof, Tick
-from stream.state_records import CameraRecord, DecoderPlace, Place, RecordMark
+from stream.state_records import CameraRecord, DecoderPlace, Place, QuestionRevision, RecordMark
 from stream.types import DeadLetter, Event, Observation, Position
 
 PartitionKey: TypeAlias = tuple[str, int]
@@ -47,12 +47,13 @@ class Step:
 class Partition:
     """The worker's books of one partition under one assignment."""
 
-    def __init__(self, assigned: Assigned, rules: Mapping[str, DebounceRules]) -> None:
+    def __init__(self, assigned: Assigned, rules: Mapping[str, DebounceRules], questions: QuestionRevision | None = None) -> None:
         """Take up the partition where it was last delivered.
 
         Args:
             assigned: the partition, its incarnation and its cameras.
             rules: debounce rules by camera id, for the cameras of `assigned`.
+            questions: what the answers are asked with; see `Tick`.
         """
         self.topic = assigned.topic
         self.number = assigned.partition
@@ -70,11 +71,22 @@ class Partition:
         self._dirty: set[str] = set()
         self._forgotten: set[str] = set()
         self._delivered_offset = assigned.resume_offset
-        for camera, each in assigned.cameras.items():
-            state, events = debounce.retain(each.state, rules[camera])
-            if state is not each.state:
-                self._stand(camera, replace(each, state=state))
-            self._events.extend(events)
+        self._questions = questions
+        self._before: deque[Tick] = deque()
+        """What is left to deliver of earlier questions."""
+        self._retain(rules)
+
+    def ask(self, rules: Mapping[str, DebounceRules], questions: QuestionRevision) -> None:
+        """Take other questions: behaviours that are gone end here. What came before leaves as a tick of its own.
+
+        Args:
+            rules: debounce rules by camera id, for every camera with a state.
+            questions: what the answers are asked with from here on.
+        """
+        if self._changed:
+            self._before.append(self._cut())
+        self._questions = questions
+        self._retain(rules)
 
     def standing(self, camera: str | None, offset: int, *, is_unit: bool = False) -> Standing:
         """Tell what a record is.
@@ -186,21 +198,33 @@ class Partition:
 
     @property
     def backlog(self) -> int:
-        """Events and dead letters that wait for the next tick."""
-        return len(self._events) + len(self._dead_letters)
+        """Events and dead letters that wait for the next tick, and ticks that wait for their turn."""
+        return len(self._events) + len(self._dead_letters) + len(self._before)
 
     @property
     def backlog_bytes(self) -> int:
         """Size of the dead letters that wait for the next tick."""
-        return sum(len(letter.record.value or b"") for letter in self._dead_letters)
+        before = [letter for tick in self._before for letter in tick.dead_letters]
+        return sum(len(letter.record.value or b"") for letter in (*before, *self._dead_letters))
 
     @property
     def due(self) -> bool:
         """Something changed since the last tick."""
-        return bool(self.backlog or self._dirty or self._forgotten) or self.resume_offset != self._delivered_offset
+        return bool(self._before) or self._changed
+
+    @property
+    def _changed(self) -> bool:
+        changed = self._events or self._dead_letters or self._dirty or self._forgotten
+        return bool(changed) or self.resume_offset != self._delivered_offset
 
     def take_tick(self, *, final: bool = False) -> Tick:
-        """Swap out all that is to be delivered now; what happens from here on belongs to the next tick."""
+        """Swap out all that is to be delivered now; what happens from here on belongs to the next tick.
+
+        Each tick follows from one set of questions: what is left of earlier ones comes first, and is never the final one.
+        """
+        return self._before.popleft() if self._before else self._cut(final=final)
+
+    def _cut(self, *, final: bool = False) -> Tick:
         resume_offset = self.resume_offset
         self._dead_lettered = {offset for offset in self._dead_lettered if resume_offset is None or offset >= resume_offset}
         tick = Tick(
@@ -215,10 +239,19 @@ class Partition:
             cameras={camera: self._cameras[camera] for camera in sorted(self._dirty)},
             forgotten=tuple(sorted(self._forgotten)),
             final=final,
+            questions=self._questions,
         )
         self._events, self._dead_letters, self._dirty, self._forgotten = [], [], set(), set()
         self._delivered_offset = resume_offset
         return tick
+
+    def _retain(self, rules: Mapping[str, DebounceRules]) -> None:
+        """End what is open on behaviours that are not asked any more."""
+        for camera, each in list(self._cameras.items()):
+            state, events = debounce.retain(each.state, rules[camera])
+            if state is not each.state:
+                self._stand(camera, replace(each, state=state))
+            self._events.extend(events)
 
     def _last_record(self) -> RecordMark | None:
         read, restored = self.ledger.last_done, self.restored.last_record

@@ -8,10 +8,10 @@ the loop's, and no opinion on commits, brokers or devices: they come in as ports
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.errors import DeviceLost
-from stream.answering import Answered, Answering, Asked, Done, End, Infer
+from stream.answering import Answered, Answering, Ask, Asked, Done, End, Infer, Reload
 from stream.batcher import Batcher
 from stream.counts import Counts
 from stream.debounce import DebounceRules
@@ -20,7 +20,9 @@ from stream.deliveries import Deliveries
 from stream.errors import StreamError
 from stream.intake import Intake, IntakeConfig, Trial
 from stream.partition import Partition, PartitionKey
-from stream.ports import Assigned, Draining, Poll, Proof, Sink, Source
+from stream.ports import Draining, Poll, Proof, Sink, Source
+from stream.reloads import Reloads
+from stream.state_records import QuestionRevision
 from stream.types import Batch, Frame
 
 
@@ -48,6 +50,8 @@ class WorkerConfig:
     """How long a partition must have been proven live before silence counts (after a start or an outage)."""
     submitters: int = 1
     """Batches that may be on the device at once; their answers are handed on in order."""
+    questions: QuestionRevision | None = None
+    """What is asked at the start; None: what the sink was told, and never anything else."""
 
 
 @dataclass(slots=True)
@@ -61,10 +65,12 @@ class Ports:
     """Where decoding runs."""
     trial: Trial
     """Where a record is decoded that may have killed a worker."""
+    ask: Ask | None = None
+    """Turns the device to other questions; None: it keeps those it has."""
 
 
 class Worker:
-    """One process, one device core. `run` once; `stop` from a signal handler."""
+    """One process, one device core. `run` once; `stop` from a signal handler, `reload` from a task."""
 
     def __init__(self, ports: Ports, config: WorkerConfig) -> None:
         """Take the ports; nothing is touched before `run`."""
@@ -75,9 +81,10 @@ class Worker:
         self._rules: dict[str, DebounceRules] = {}
         self._batcher = Batcher(config.buckets, config.max_wait_s)
         self._intake = Intake(ports.threads, ports.trial, config.intake, self.counts)
-        self._answering = Answering(ports.infer, self.counts, config.submitters, config.device_timeout_s)
+        self._answering = Answering(ports.infer, ports.ask, self.counts, config.submitters, config.device_timeout_s)
         self._deliveries = Deliveries(ports.sink, self.counts)
         self._stopping = asyncio.Event()
+        self._reloads = Reloads()
 
     async def run(self) -> None:
         """Work until the source ends, `stop` is called, or something fails.
@@ -96,10 +103,25 @@ class Worker:
                 emit.add_done_callback(lambda _: watchdog.cancel())
         except* (DeviceLost, StreamError) as failures:
             raise first_of(failures) from failures
+        finally:
+            self._reloads.close()
 
     def stop(self) -> None:
         """Poll no more, drain what was taken in, deliver it, and return from `run`. Ends no episode."""
         self._stopping.set()
+
+    async def reload(self, reload: Reload) -> None:
+        """Ask other questions from the next batch on; return when the first answer to them may come.
+
+        Behaviours that are not asked any more end there, in every partition; new wording or thresholds keep an open episode.
+        What waits here is cancelled if the worker ends before.
+
+        Raises:
+            ValueError: some camera's own thresholds do not fit them: the old ones stay in force.
+        """
+        intake = self._config.intake
+        intake.cameras.check(intake.clock, reload.debounce)
+        await self._reloads.taken(reload)
 
     @property
     def open_records(self) -> int:
@@ -118,6 +140,7 @@ class Worker:
             poll = await self._ports.source.poll(max(0.0, timeout_s), self._deliveries.held())
             self._reassign(poll)
             await self._take(poll, asked)
+            await self._pass_reloads(asked)
             ended = poll.ended
         if ended:
             await self._batch(await self._intake.close_all(self._partitions), asked)
@@ -140,6 +163,11 @@ class Worker:
                 await self._batch(await self._intake.close_silent(proof, partition), asked)
                 await asked.put(proof)
 
+    async def _pass_reloads(self, asked: asyncio.Queue[Asked]) -> None:
+        while (reload := self._reloads.pop()) is not None:
+            await _put(asked, self._batcher.flush())
+            await asked.put(reload)
+
     async def _batch(self, frames: Iterable[Frame], asked: asyncio.Queue[Asked]) -> None:
         for frame in frames:
             await _put(asked, self._batcher.add(frame, asyncio.get_running_loop().time()))
@@ -150,7 +178,8 @@ class Worker:
             self._forget(revoked.topic, revoked.partition)
         for assigned in poll.assigned:
             self._forget(assigned.topic, assigned.partition)
-            self._partitions[assigned.topic, assigned.partition] = Partition(assigned, self._rules_of(assigned))
+            rules = self._rules_of(assigned.cameras)
+            self._partitions[assigned.topic, assigned.partition] = Partition(assigned, rules, self._config.questions)
 
     def _forget(self, topic: str, partition: int) -> None:
         self.counts.stale_frames += self._batcher.forget(topic, partition)
@@ -161,8 +190,8 @@ class Worker:
         books = self._partitions.get((topic, partition))
         return books if books is not None and books.incarnation == incarnation else None
 
-    def _rules_of(self, assigned: Assigned) -> Mapping[str, DebounceRules]:
-        return {camera: self._rules_for(camera) for camera in assigned.cameras}
+    def _rules_of(self, cameras: Iterable[str]) -> Mapping[str, DebounceRules]:
+        return {camera: self._rules_for(camera) for camera in cameras}
 
     def _rules_for(self, camera: str) -> DebounceRules:
         if camera not in self._rules:
@@ -196,6 +225,8 @@ class Worker:
             case Draining():
                 if (partition := self._books(item.topic, item.partition, item.incarnation)) is not None:
                     self._deliveries.finish(partition)
+            case Reload():
+                self._turn(item)
             case End.SOURCE_ENDED:
                 self._lose_all()
             case _:  # a dead letter is in the books already: it came along to be delivered soon, and not to run ahead
@@ -210,6 +241,14 @@ class Worker:
             else:
                 partition.observe(observation, self._rules_for(observation.camera_id))
                 self.counts.answered += 1
+
+    def _turn(self, reload: Reload) -> None:
+        """Judge by other rules from here on: every answer to the old questions was observed, none to the new ones."""
+        self._config = replace(self._config, behaviors=reload.behaviors, debounce=reload.debounce, questions=reload.questions)
+        self._rules.clear()
+        for partition in self._partitions.values():
+            partition.ask(self._rules_of(partition.cameras), reload.questions)
+        self._reloads.in_force()
 
     def _hear(self, proof: Proof) -> None:
         partition = self._books(proof.topic, proof.partition, proof.incarnation)

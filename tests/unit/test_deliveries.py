@@ -10,7 +10,7 @@ from stream.deliveries import MAX_BACKLOG, MAX_BACKLOG_BYTES, Deliveries
 from stream.errors import DeliveryFailed
 from stream.partition import Partition
 from stream.ports import Assigned, Tick
-from stream.state_records import RecordMark
+from stream.state_records import QuestionRevision, RecordMark
 from tests.unit.partition_books import letter
 from tests.unit.partition_world import TOPIC
 
@@ -179,3 +179,15 @@ async def test_failure_of_a_delivery_ends_the_block() -> None:
         await deliver_one()
     assert failure.group_contains(DeliveryFailed)
     assert asyncio.get_running_loop().time() < 1.0
+
+
+async def test_last_tick_comes_after_what_is_left_of_earlier_questions() -> None:
+    """A partition that is given up right after a reload delivers both parts, and only the last one is the last."""
+    sink, books = Sink(), partition(0)
+    reject(books, 0)
+    books.ask({}, QuestionRevision(2, "two"))
+    reject(books, 1)
+    async with Deliveries(sink, Counts()) as deliveries:
+        deliveries.finish(books)
+    assert [offset for _, offset in sink.letters(0)] == [0, 1]
+    assert [tick.final for _, tick in sink.ticks] == [False, True]

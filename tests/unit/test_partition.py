@@ -7,8 +7,8 @@ import pytest
 from stream.debounce_rules import DebounceRules
 from stream.partition import Partition, Standing, Step
 from stream.ports import Assigned
-from stream.state_records import Cursor, DecoderPlace, Place, RecordMark
-from stream.types import BehaviorEvent, Observation
+from stream.state_records import Cursor, DecoderPlace, Place, QuestionRevision, RecordMark
+from stream.types import Answer, BehaviorEvent, Observation
 from tests.unit.partition_books import answered, clock, known, letter, opened, partition, position, still, told
 from tests.unit.partition_world import FLIPPING, NUMBER, RULES, T0_S, TOPIC
 
@@ -206,3 +206,69 @@ def test_room_is_for_known_cameras_and_so_many_more() -> None:
     books.clocks["attic"] = None
     assert [books.has_room_for(camera, 2) for camera in ("den", "attic", "porch")] == [True, True, False]
     assert books.has_room_for("porch", 3)
+
+
+ONE, TWO = QuestionRevision(1, "one"), QuestionRevision(2, "two")
+ONLY_BARKING = DebounceRules.of([replace(FLIPPING, behavior="barking")], max_gap_s=2.0, lost_after_s=10.0)
+
+
+def flipped() -> Partition:
+    """Books under revision 1 in which a behaviour is open, not delivered yet; and a dead letter."""
+    books = Partition(Assigned(TOPIC, NUMBER, 7), {}, ONE)
+    still(books, 0)
+    answered(books, 0, p_yes=0.9)
+    opened(books, 1)
+    books.reject(letter(1, size=50))
+    return books
+
+
+def test_other_questions_cut_what_waits_in_two() -> None:
+    """What came before leaves first, as it was asked; what they end comes after; together that is everything, once."""
+    books = flipped()
+    books.ask({"den": ONLY_BARKING}, TWO)
+    assert (books.due, books.backlog, books.backlog_bytes) == (True, 2, 50)
+    before, after = books.take_tick(final=True), books.take_tick(final=True)
+    assert (told(before), told(after)) == (["seen", "started"], ["ended"])
+    assert (before.questions, after.questions) == (ONE, TWO)
+    assert (before.final, after.final) == (False, True)
+    assert ([each.record.offset for each in before.dead_letters], after.dead_letters) == ([1], ())
+    assert before.cameras["den"].state.behaviors["flipping"].episode is not None
+    assert after.cameras["den"].state.behaviors["flipping"].episode is None
+    assert before.cameras["den"].cursor == after.cameras["den"].cursor
+    assert not books.due
+
+
+def test_other_questions_without_anything_to_say_make_no_tick() -> None:
+    """Nothing waits and nothing is open: the next tick says of which revision it is."""
+    books = Partition(Assigned(TOPIC, NUMBER, 7), {}, ONE)
+    books.ask({}, TWO)
+    assert not books.due
+    still(books, 0)
+    answered(books, 0)
+    assert books.take_tick().questions == TWO
+
+
+def test_two_changes_of_questions_keep_their_order() -> None:
+    """Each leaves what it ended as a tick of its own, although none of them was taken yet."""
+    books = flipped()
+    books.ask({"den": ONLY_BARKING}, TWO)
+    books.ask({"den": RULES}, QuestionRevision(3, "one"))
+    ticks = [books.take_tick() for _ in range(3)]
+    assert [(told(tick), tick.questions and tick.questions.number) for tick in ticks] == [
+        (["seen", "started"], 1),
+        (["ended"], 2),
+        ([], 3),
+    ]
+
+
+def test_pictures_under_way_go_on_under_the_new_rules() -> None:
+    """What was read before the change and is answered after it moves the same camera on."""
+    books = flipped()
+    still(books, 2)
+    books.ask({"den": ONLY_BARKING}, TWO)
+    at_s = T0_S + 2
+    books.observe(Observation(position(2), "den", at_s, {"barking": Answer(0.9, 1.0)}, clock(2), None, at_s), ONLY_BARKING)
+    books.take_tick()
+    tick = books.take_tick()
+    assert told(tick) == ["ended", "started"]
+    assert (tick.cameras["den"].cursor, tick.resume_offset) == (Cursor(3), 3)

@@ -20,7 +20,7 @@ from stream.kafka.source import KafkaSource
 from stream.kafka.topology import TopicNames
 from stream.protocol import Policy
 from stream.state_codec import PARTITION_KEY, decode_camera, decode_partition
-from stream.state_records import CameraRecord, PartitionRecord
+from stream.state_records import CameraRecord, PartitionRecord, QuestionRevision
 from stream.worker import Ports, Worker, WorkerConfig
 from tests.integration.kafka_world import PATIENCE_S
 from tests.integration.worker_world import CONFIG, BrightnessDevice, Trial, here, record
@@ -54,13 +54,15 @@ class Group:
         decorate: Callable[[Port], Port] = lambda port: port,
     ) -> AsyncIterator["Life"]:
         """A worker at work; what is not stopped in order is dropped at the end of the block, without a last tick."""
-        delivery = ExactlyOnce(self.connection, self.names, CONTEXT, DeliveryConfig("test"), policy, decorate)
+        asked = config.questions or QuestionRevision(1, CONTEXT.questions)
+        settings, context = DeliveryConfig("test", revision=asked.number), replace(CONTEXT, questions=asked.fingerprint)
+        delivery = ExactlyOnce(self.connection, self.names, context, settings, policy, decorate)
         source = KafkaSource(self.connection, SourceConfig(self.names.frames, self.names.group, 6.0), delivery)
         device, trial = device or BrightnessDevice(), trial or Trial()
         async with AsyncExitStack() as joined:
             await joined.enter_async_context(delivery)
             await joined.enter_async_context(source)
-            worker = Worker(Ports(source, delivery, device, here, trial), config)
+            worker = Worker(Ports(source, delivery, device, here, trial, device.ask), config)
             running = asyncio.create_task(worker.run())
             life = Life(worker, source, delivery, device, trial, running, joined)
             try:

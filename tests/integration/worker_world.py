@@ -124,13 +124,21 @@ class BrightnessDevice:
 
     seconds: float = 0.0
     batches: list[int] = field(default_factory=list)
+    questions: int = 1
+    """How many are asked: each has the same answer."""
 
     async def __call__(self, pixels: NDArray[np.uint8], n: int) -> Answers:
         """Answer after the device's time."""
         await asyncio.sleep(self.seconds)
         self.batches.append(n)
         brightness = pixels[:n].mean(axis=(1, 2, 3), dtype=np.float32)[:, None] / np.float32(255)
-        return Answers(p_yes=brightness, share=np.ones_like(brightness))
+        answers = np.repeat(brightness, self.questions, axis=1)
+        return Answers(p_yes=answers, share=np.ones_like(answers))
+
+    async def ask(self, prepared: object) -> None:
+        """Answer so many questions from here on."""
+        assert isinstance(prepared, int)
+        self.questions = prepared
 
 
 async def here(work: Callable[[], T]) -> T:

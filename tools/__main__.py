@@ -71,22 +71,29 @@ def load_settings(context: typer.Context, settings_file: SettingsOption = None) 
     settings.keep(values)
 
 
+DEVICE_LOST = 3
+"""Exit status: another try may succeed, where 2 needs somebody to mend something."""
+
+
 def _interrupted(_signal: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
 def main() -> int:
-    """Run one command; 0 it holds, 1 it does not, 2 wrong use or environment, 130 interrupted."""
+    """Run one command; 0 it holds, 1 it does not, 2 wrong use or environment, 3 the device is lost, 130 interrupted."""
     signal.signal(signal.SIGTERM, _interrupted)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         app(standalone_mode=True)
     except (CommandError, PipelineError, StreamError) as error:
         err.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        if isinstance(error, DeviceLost) or threading.active_count() > 1:
+        status = DEVICE_LOST if isinstance(error, DeviceLost) else 2
+        if status == DEVICE_LOST or threading.active_count() > 1:
             sys.stdout.flush()
-            os._exit(2)  # the interpreter would wait for a thread that hangs in the device, and no supervisor would restart us
-        return 2
+            os._exit(
+                status
+            )  # the interpreter would wait for a thread that hangs in the device, and no supervisor would restart us
+        return status
     except KeyboardInterrupt:
         err.print("interrupted")
         return 130

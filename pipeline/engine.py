@@ -4,6 +4,7 @@ What it raises while answering is `DeviceLost`: a process whose model failed onc
 """
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from pipeline.checkpoint import Checkpoint
 from pipeline.errors import DeviceLost
 from pipeline.packing import pack
 from pipeline.questions import QuestionSet
+
+PackedTokens: TypeAlias = tuple[torch.Tensor, ...]
 
 BUCKETS = (1, 2, 4, 8)
 """Batch sizes that callers pad to."""
@@ -38,8 +41,6 @@ class CpuEngine:
         """
         assert list(buckets) == sorted(set(buckets)), buckets
         assert buckets[0] > 0, buckets
-        self.questions = questions
-        """The set whose answers `answer` gives, in its order."""
         self.buckets = tuple(buckets)
         """Batch sizes, ascending."""
         self.image_size = checkpoint.image.size
@@ -47,12 +48,25 @@ class CpuEngine:
         self.model_id = checkpoint.model_id
         self.weights = checkpoint.weights
         """First 16 hex digits of the weights' SHA-256."""
+        self._checkpoint = checkpoint
         self._blip = checkpoint.blip
-        tokens = [checkpoint.tokenize(question.ask) for question in questions.questions]
-        packed = pack(tokens, max_positions=checkpoint.max_positions)
-        self._packed = tuple(map(torch.tensor, (packed.token_ids, packed.positions, packed.segments, packed.owners)))
+        self.ask(self.prepare(questions))
         if threads is not None:
             torch.set_num_threads(threads)
+
+    def prepare(self, questions: QuestionSet) -> tuple[QuestionSet, PackedTokens]:
+        """Tokenise and pack a question set, without asking it yet.
+
+        Raises:
+            QuestionError: a question is longer than the model's positions.
+        """
+        tokens = [self._checkpoint.tokenize(question.ask) for question in questions.questions]
+        packed = pack(tokens, max_positions=self._checkpoint.max_positions)
+        return questions, tuple(map(torch.tensor, (packed.token_ids, packed.positions, packed.segments, packed.owners)))
+
+    def ask(self, prepared: tuple[QuestionSet, PackedTokens]) -> None:
+        """Ask these questions from now on. No call of `answer` may be running."""
+        self.questions, self._packed = prepared
 
     def bucket_for(self, frames: int) -> int:
         """Smallest bucket that holds so many frames (1 to the largest bucket)."""

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 import numpy as np
@@ -20,6 +20,7 @@ from pipeline.answers import Answers
 from pipeline.checkpoint import load
 from pipeline.engine import CpuEngine
 from stream.alerts import AlertContext
+from stream.answering import Reload
 from stream.cameras import CameraRegistry
 from stream.decode.trial import Trial
 from stream.intake import IntakeConfig
@@ -31,9 +32,10 @@ from stream.kafka.source import KafkaSource
 from stream.kafka.topology import TopicNames
 from stream.ports import Sink, Source
 from stream.protocol import Policy, StartFrom
+from stream.state_records import QuestionRevision
 from stream.worker import Ports, Worker, WorkerConfig
 from tools import settings
-from tools.questions import QuestionFile, load_cameras, load_questions
+from tools.questions import QuestionFile, load_cameras, load_questions, reload_questions
 
 T = TypeVar("T")
 
@@ -41,7 +43,7 @@ DECODE_THREADS = 4
 """Decoders wait for memory more than for each other; four keep a small host's cores busy."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Device:
     """A warmed engine on its own thread, the decoder threads, and what was asked."""
 
@@ -56,6 +58,20 @@ class Device:
     async def infer(self, pixels: NDArray[np.uint8], n: int) -> Answers:
         """Answer a batch on the device's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._device_thread, self.engine.answer, pixels, n)
+
+    async def prepare(self, asked: QuestionFile) -> Reload:
+        """Get ready to ask what another questions file says; the device goes on with what it asks.
+
+        Raises:
+            QuestionError: the questions do not fit the model.
+        """
+        prepared = await self.in_thread(lambda: self.engine.prepare(asked.questions))
+        return Reload(asked.questions.behaviors, asked.debounce, asked.revision, prepared)
+
+    async def ask(self, prepared: object) -> None:
+        """Turn to what was prepared, on the device's thread."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._device_thread, self.engine.ask, cast("Any", prepared))  # what `prepare` of it returned
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run a decoder's work on a decoder thread."""
@@ -72,9 +88,10 @@ class Device:
                 image_size=self.engine.image_size,
                 lost_after_s=self.asked.debounce.lost_after_s,
             ),
+            questions=self.asked.revision,
             buckets=self.engine.buckets,
         )
-        return Worker(Ports(source, sink, self.infer, self.in_thread, self.trial), config)
+        return Worker(Ports(source, sink, self.infer, self.in_thread, self.trial, self.ask), config)
 
     def alert_context(self, group: str) -> AlertContext:
         """What every alert says about its origin."""
@@ -123,6 +140,22 @@ class Attached:
     worker: Worker
     source: KafkaSource
     delivery: ExactlyOnce
+    _device: Device
+    _policy: Policy
+
+    async def reload(self, questions: Path) -> QuestionRevision:
+        """Read the questions file again; from the next batch on what it says is asked.
+
+        Raises:
+            CommandError, QuestionError: the file cannot be taken, and nothing has changed.
+        """
+        device, accept_older = self._device, self._policy.accept_older_revision
+        before, cameras = device.asked, device.cameras
+        asked = await device.in_thread(lambda: reload_questions(questions, before, cameras, accept_older=accept_older))
+        await self.worker.reload(await device.prepare(asked))
+        self.delivery.asks(asked.revision)
+        device.asked = asked
+        return asked.revision
 
 
 @asynccontextmanager
@@ -139,6 +172,6 @@ async def attached(device: Device, attachment: Attachment) -> AsyncIterator[Atta
     delivery = ExactlyOnce(attachment.connection, names, device.alert_context(names.group), config, attachment.policy)
     async with delivery, KafkaSource(attachment.connection, SourceConfig(names.frames, names.group), delivery) as source:
         try:
-            yield Attached(device.worker(source, delivery), source, delivery)
+            yield Attached(device.worker(source, delivery), source, delivery, device, attachment.policy)
         finally:
             await device.trial.close()

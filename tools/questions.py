@@ -100,6 +100,54 @@ def load_questions(path: Path) -> QuestionFile:
         raise CommandError(msg) from error
 
 
+def reload_questions(path: Path, before: QuestionFile, cameras: CameraRegistry, *, accept_older: bool = False) -> QuestionFile:
+    """Read the questions file again, for a worker that is at work.
+
+    Args:
+        path: the file.
+        before: what is asked now.
+        cameras: as read at the start; their own thresholds must fit the new rules.
+        accept_older: take a revision that is lower than the one in force.
+
+    Raises:
+        CommandError: it cannot be read, or cannot be taken by a worker that is at work; naming the file and the key.
+    """
+    asked = load_questions(path)
+    now, then = asked.revision, before.revision
+    changed = [key for key in _Stream.model_fields if _stream_value(asked, key) != _stream_value(before, key)]
+    if changed:
+        complaint = f"stream.{changed[0]} has changed, and is in the state of every camera: restart the worker to change it"
+    elif now.number < then.number and not accept_older:
+        complaint = (
+            f"revision {now.number} is older than {then.number}, which is in force: to roll back, give the old questions a "
+            f"revision above {then.number}, or start the worker with --accept-older-revision"
+        )
+    elif now.number == then.number and now.fingerprint != then.fingerprint:
+        complaint = (
+            f"the questions have changed, and revision is still {now.number}: raise it, so that workers with the old questions "
+            "leave alone what this one has asked the new ones"
+        )
+    else:
+        complaint = _misfit(asked, cameras)
+    if complaint:
+        msg = f"{path}: {complaint}"
+        raise CommandError(msg)
+    return asked
+
+
+def _stream_value(asked: QuestionFile, key: str) -> float:
+    value: float = getattr(asked.clock if hasattr(asked.clock, key) else asked.debounce, key)
+    return value
+
+
+def _misfit(asked: QuestionFile, cameras: CameraRegistry) -> str:
+    try:
+        cameras.check(asked.clock, asked.debounce)
+    except ValueError as error:
+        return f"{error}. What cameras.toml says is read at the start: mend it, and restart the worker"
+    return ""
+
+
 def load_cameras(path: Path | None, asked: QuestionFile | None = None) -> CameraRegistry:
     """Read cameras.toml; without one every camera follows the defaults.
 

@@ -2,11 +2,14 @@
 
 import asyncio
 import signal
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
+from pipeline.errors import PipelineError
 from tools import settings
 from tools.errors import CommandError
 from tools.options import (
@@ -27,7 +30,7 @@ from tools.screen import err
 
 if TYPE_CHECKING:  # torch and aiokafka stay out of --help
     from stream.protocol import StartFrom
-    from tools.assembly import Attachment, Device
+    from tools.assembly import Attached, Attachment, Device
 
 
 def worker(  # noqa: PLR0913  (a command's options)
@@ -57,13 +60,18 @@ def worker(  # noqa: PLR0913  (a command's options)
     """Answer the questions about the frames topic and publish events to the alerts topic until stopped.
 
     Start more of them with the same --group to share the partitions. SIGTERM or Ctrl-C drains what was taken in, delivers it
-    and leaves the group.
+    and leaves the group. SIGHUP reads the questions file again; one that cannot be taken leaves the old one in force.
+
+    Exit status: 0 stopped in order; 2 wrong use or environment; 3 the device is lost. After 3 start it again: what was not
+    delivered is read and asked anew.
 
     Example: [bold]tools/run worker --bootstrap-servers kafka:9092 --model Salesforce/blip-vqa-base --questions pets.toml[/]
     """
     from stream.kafka.topology import TopicNames, differences, frames_retention_s
     from stream.protocol import Policy
 
+    early: list[int] = []  # a SIGHUP before there is a worker must not end the process, nor be forgotten
+    signal.signal(signal.SIGHUP, lambda number, _: early.append(number))
     begin = parse_start_from(start_from)
     connection = settings.kafka_connection(bootstrap_servers)
     names = TopicNames(frames_topic, alerts_topic, group)
@@ -85,11 +93,36 @@ def worker(  # noqa: PLR0913  (a command's options)
             raise CommandError(msg)
         err.print(f"weights {device.engine.weights} are warm: joining group {group} at {connection.bootstrap_servers}")
         policy = Policy(accept_new_topic, accept_state_loss, accept_older_revision)
-        asyncio.run(_run(device, Attachment(connection, names, begin, policy)))
+        asyncio.run(_run(device, Attachment(connection, names, begin, policy), _Hangups(questions, early)))
     err.print("stopped: what was taken in is delivered")
 
 
-async def _run(device: "Device", attachment: "Attachment") -> None:
+@dataclass(frozen=True, slots=True)
+class _Hangups:
+    """What SIGHUP asks for."""
+
+    questions: Path
+    early: list[int]
+    """SIGHUPs that came before the worker was at work."""
+
+    async def heed(self, here: "Attached") -> None:
+        """Reload the questions at each SIGHUP, one after the other, until cancelled."""
+        hung_up = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up.set)
+        if self.early:
+            hung_up.set()
+        while True:
+            await hung_up.wait()
+            hung_up.clear()
+            try:
+                revision = await here.reload(self.questions)
+            except (CommandError, PipelineError) as error:
+                err.print(f"[yellow]not reloaded, what was asked goes on:[/] {escape(str(error))}", soft_wrap=True)
+            else:
+                err.print(f"reloaded {escape(str(self.questions))}: asking revision {revision.number} ({revision.fingerprint})")
+
+
+async def _run(device: "Device", attachment: "Attachment", hangups: _Hangups) -> None:
     from tools.assembly import attached
 
     async with attached(device, attachment) as here:
@@ -97,8 +130,12 @@ async def _run(device: "Device", attachment: "Attachment") -> None:
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, running.stop)
+        heeding = asyncio.create_task(hangups.heed(here))
         err.print(f"working on {attachment.names.frames}; stop with Ctrl-C or SIGTERM")
-        await running.run()
+        try:
+            await running.run()
+        finally:
+            heeding.cancel()
         err.print(f"records {running.counts.received}, asked {running.counts.answered}, events {running.counts.events}")
         for parked in here.delivery.parked:
             err.print(f"[yellow]left alone:[/] {attachment.names.frames}[{parked.partition}]: {escape(parked.reason)}")

@@ -6,7 +6,7 @@ import pytest
 
 from tools.errors import CommandError
 from tools.options import DEMO_QUESTIONS
-from tools.questions import load_cameras, load_questions
+from tools.questions import load_cameras, load_questions, reload_questions
 
 GOOD = """
 [stream]
@@ -106,3 +106,78 @@ def test_cameras_are_optional_and_checked(tmp_path: Path) -> None:
     path.write_text('[[camera]]\nid = "den"\n[camera.thresholds.eating]\nstart_above = 0.9\n', encoding="utf-8")
     with pytest.raises(CommandError, match=r"'den'.*'eating', which is not asked"):
         load_cameras(path, load_questions(written(tmp_path, GOOD)))
+
+
+OTHER = """
+[[question]]
+behavior = "sleeping"
+ask = "is the dog sleeping?"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("revision = 2", "revision = 2", id="nothing has changed"),
+        pytest.param("start_above = 0.7", "start_above = 0.8", id="a threshold, under the same revision"),
+        pytest.param("revision = 2", "revision = 3", id="another revision of the same questions"),
+        pytest.param("revision = 2\n" + GOOD, "revision = 3\n" + GOOD + OTHER, id="one question more"),
+        pytest.param("revision = 2", "revision = 3 # rolled back", id="a comment"),
+    ],
+)
+def test_a_file_that_changed_is_taken_by_a_worker_at_work(tmp_path: Path, old: str, new: str) -> None:
+    """What it says then is what a worker that starts would ask."""
+    text = "revision = 2\n" + GOOD
+    before = load_questions(written(tmp_path, text))
+    assert old in text
+    path = written(tmp_path, text.replace(old, new))
+    assert reload_questions(path, before, load_cameras(None)) == load_questions(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("sample_fps = 1.0", "sample_fps = 2.0", "stream.sample_fps.*restart the worker"),
+        ("lost_after_s = 20.0", "lost_after_s = 25.0", "stream.lost_after_s.*restart the worker"),
+        ("[stream]", "[stream]\nmax_gap_s = 4.0", "stream.max_gap_s.*restart the worker"),
+        ("[stream]", "[stream]\nforget_after_s = 99.0", "stream.forget_after_s.*restart the worker"),
+        ("[stream]", "[stream]\nmax_jump_s = 99.0", "stream.max_jump_s.*restart the worker"),
+        ("revision = 2", "revision = 1", "revision 1 is older than 2.*above 2.*--accept-older-revision"),
+        ("the dog", "a dog", "questions have changed, and revision is still 2: raise it"),
+        ("start_above", "start_abvoe", "did you mean 'start_above'"),
+        ("revision = 2", "revision = [", "no TOML"),
+        (
+            "revision = 2",
+            'revision = 3\n[[question]]\nbehavior = "chewing_furniture"\nask = "x?"\n',
+            "asked twice",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_taken_is_refused(tmp_path: Path, old: str, new: str, named: str) -> None:
+    """The sentence holds the file, the key at fault and the way out."""
+    text = "revision = 2\n" + GOOD
+    before = load_questions(written(tmp_path, text))
+    assert old in text
+    text = text.replace(old, new, 1)
+    if "chewing_furniture" in new:
+        text = text.replace("[stream]\nsample_fps = 1.0\nlost_after_s = 20.0\n", "")
+    with pytest.raises(CommandError, match=rf"(?s)questions\.toml.*{named}"):
+        reload_questions(written(tmp_path, text), before, load_cameras(None))
+
+
+def test_an_older_revision_is_taken_if_an_operator_said_so(tmp_path: Path) -> None:
+    """As the worker was told at its start."""
+    before = load_questions(written(tmp_path, "revision = 2\n" + GOOD))
+    path = written(tmp_path, GOOD.replace("the dog", "a dog"))
+    assert reload_questions(path, before, load_cameras(None), accept_older=True).revision.number == 1
+
+
+def test_cameras_thresholds_must_fit_what_is_taken(tmp_path: Path) -> None:
+    """The camera is named, and that its file is read at the start only."""
+    before = load_questions(written(tmp_path, GOOD))
+    cameras = tmp_path / "cameras.toml"
+    cameras.write_text('[[camera]]\nid = "den"\n[camera.thresholds.chewing_furniture]\nstart_above = 0.8\n', encoding="utf-8")
+    registry = load_cameras(cameras, before)
+    path = written(tmp_path, "revision = 2\n" + GOOD.replace("chewing_furniture", "chewing_shoes"))
+    with pytest.raises(CommandError, match=r"camera 'den': thresholds of 'chewing_furniture'.*read at the start"):
+        reload_questions(path, before, registry)

@@ -4,11 +4,10 @@ The stages run their own layer loop because transformers >= 4.54 ignores BLIP's 
 would see each other through the decoder. What they compute equals Hugging Face `generate()` on each question alone,
 unpadded (`pipeline.reference`; held by tests/integration/test_parity.py).
 
-Legend: B frames, S image side, P image tokens (patches + 1), T tokens of all questions, Q questions, D decoder tokens,
+Legend: B frames, S image side, P image tokens (patches + 1), T tokens of all questions, D answer slots (decoder tokens),
 C channels, V vocabulary. Modules of the checkpoint are untyped (`Any`): transformers ships no types for them.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,27 +15,49 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 
+class Attention(nn.Module):
+    """What mixes values by queries and keys in every layer of a stage; a backend may put its own in this one's place."""
+
+    def forward(self, q_BTC: Tensor, k_BKC: Tensor, v_BKC: Tensor, heads: int, mask_TK: Tensor | None) -> Tensor:
+        """Mix the values, (B, T, C).
+
+        Args:
+            q_BTC: queries of all heads side by side, not scaled.
+            k_BKC: keys.
+            v_BKC: values.
+            heads: into how many parts the channels fall.
+            mask_TK: bool, False where a query must not see a key; every query sees one at least.
+        """
+        q, k, v = (_split_heads(part, heads) for part in (q_BTC, k_BKC, v_BKC))
+        return scaled_dot_product_attention(q, k, v, attn_mask=mask_TK).transpose(1, 2).flatten(2)
+
+
 def _split_heads(x_BTC: Tensor, heads: int) -> Tensor:
     batch, tokens, channels = x_BTC.shape
     return x_BTC.view(batch, tokens, heads, channels // heads).transpose(1, 2)
 
 
-def _join_heads(x_BHTc: Tensor) -> Tensor:
-    return x_BHTc.transpose(1, 2).flatten(2)
+class _TextLayers(nn.Module):
+    """A text model's layers: self-attention, cross-attention to a context, feed-forward."""
 
+    def __init__(self, layers: Any) -> None:
+        super().__init__()
+        self.layers = layers
+        self.attend = Attention()
 
-def _attend(attention: Any, x_BTC: Tensor, context_BKC: Tensor, mask_TK: Tensor | None) -> Tensor:
-    """One of the text model's attention blocks (self or cross), with the mask that transformers would drop."""
-    weights = attention.self
-    heads = weights.num_attention_heads
-    mixed = scaled_dot_product_attention(
-        _split_heads(weights.query(x_BTC), heads),
-        _split_heads(weights.key(context_BKC), heads),
-        _split_heads(weights.value(context_BKC), heads),
-        attn_mask=mask_TK,
-    )
-    joined: Tensor = attention.output(_join_heads(mixed), x_BTC)
-    return joined
+    def forward(self, x_BTC: Tensor, self_mask_TT: Tensor, context_BKC: Tensor, cross_mask_TK: Tensor | None) -> Tensor:
+        for layer in self.layers:
+            x_BTC = self._attention(layer.attention, x_BTC, x_BTC, self_mask_TT)
+            x_BTC = self._attention(layer.crossattention, x_BTC, context_BKC, cross_mask_TK)
+            x_BTC = layer.feed_forward_chunk(x_BTC)
+        return x_BTC
+
+    def _attention(self, attention: Any, x_BTC: Tensor, context_BKC: Tensor, mask_TK: Tensor | None) -> Tensor:
+        """One attention block (self or cross), with the mask that transformers would drop."""
+        weights = attention.self
+        queries, keys, values = weights.query(x_BTC), weights.key(context_BKC), weights.value(context_BKC)
+        joined: Tensor = attention.output(self.attend(queries, keys, values, weights.num_attention_heads, mask_TK), x_BTC)
+        return joined
 
 
 def _embed(embeddings: Any, token_ids_T: Tensor, positions_T: Tensor) -> Tensor:
@@ -46,15 +67,6 @@ def _embed(embeddings: Any, token_ids_T: Tensor, positions_T: Tensor) -> Tensor:
     return embedded.view(-1, *embedded.shape[-2:])
 
 
-def _run_layers(layers: Any, x_BTC: Tensor, self_mask_TT: Tensor, context_BKC: Tensor, cross_mask_TK: Tensor | None) -> Tensor:
-    """The text model's layers: self-attention, cross-attention to `context`, feed-forward."""
-    for layer in layers:
-        x_BTC = _attend(layer.attention, x_BTC, x_BTC, self_mask_TT)
-        x_BTC = _attend(layer.crossattention, x_BTC, context_BKC, cross_mask_TK)
-        x_BTC = layer.feed_forward_chunk(x_BTC)
-    return x_BTC
-
-
 class ImageEncoder(nn.Module):
     """uint8 frames to image tokens. Normalisation is part of the graph: the host hands over bytes."""
 
@@ -62,6 +74,7 @@ class ImageEncoder(nn.Module):
         """Wrap `BlipForQuestionAnswering.vision_model`; `mean` and `std` per RGB channel in [0, 1] units."""
         super().__init__()
         self.vision_model = vision_model
+        self.attend = Attention()
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
@@ -78,11 +91,8 @@ class ImageEncoder(nn.Module):
         hidden_BPC: Tensor = vision.embeddings(pixels_B3SS)
         for layer in vision.encoder.layers:
             attention = layer.self_attn
-            batch, tokens, channels = hidden_BPC.shape
-            qkv = attention.qkv(layer.layer_norm1(hidden_BPC))
-            q, k, v = qkv.view(batch, tokens, 3, attention.num_heads, channels // attention.num_heads).permute(2, 0, 3, 1, 4)
-            mixed = scaled_dot_product_attention(q, k, v, scale=attention.scale)
-            hidden_BPC = hidden_BPC + attention.projection(_join_heads(mixed))
+            q_BPC, k_BPC, v_BPC = attention.qkv(layer.layer_norm1(hidden_BPC)).chunk(3, -1)
+            hidden_BPC = hidden_BPC + attention.projection(self.attend(q_BPC, k_BPC, v_BPC, attention.num_heads, None))
             hidden_BPC = hidden_BPC + layer.mlp(layer.layer_norm2(hidden_BPC))
         encoded: Tensor = vision.post_layernorm(hidden_BPC)
         return encoded
@@ -94,14 +104,15 @@ class QuestionEncoder(nn.Module):
     def __init__(self, text_encoder: Any) -> None:
         """Wrap `BlipForQuestionAnswering.text_encoder`."""
         super().__init__()
-        self.text_encoder = text_encoder
+        self.embeddings = text_encoder.embeddings
+        self.layers = _TextLayers(text_encoder.encoder.layer)
 
     def forward(self, image_BPC: Tensor, token_ids_T: Tensor, positions_T: Tensor, segments_T: Tensor) -> Tensor:
         """Encode the questions against each image to (B, T, C); ids, positions and segments are int32 (T,)."""
-        questions = _embed(self.text_encoder.embeddings, token_ids_T, positions_T)
+        questions = _embed(self.embeddings, token_ids_T, positions_T).expand(image_BPC.shape[0], -1, -1)
         own_question_TT = segments_T[:, None] == segments_T[None, :]
-        layers = self.text_encoder.encoder.layer
-        return _run_layers(layers, questions.expand(image_BPC.shape[0], -1, -1), own_question_TT, image_BPC, None)
+        states: Tensor = self.layers(questions, own_question_TT, image_BPC, None)
+        return states
 
 
 class AnswerDecoder(nn.Module):
@@ -110,7 +121,9 @@ class AnswerDecoder(nn.Module):
     def __init__(self, text_decoder: Any) -> None:
         """Wrap `BlipForQuestionAnswering.text_decoder`."""
         super().__init__()
-        self.text_decoder = text_decoder
+        self.embeddings = text_decoder.bert.embeddings
+        self.layers = _TextLayers(text_decoder.bert.encoder.layer)
+        self.cls = text_decoder.cls
 
     def forward(
         self, states_BTC: Tensor, token_ids_D: Tensor, positions_D: Tensor, self_mask_DD: Tensor, cross_mask_DT: Tensor
@@ -124,65 +137,89 @@ class AnswerDecoder(nn.Module):
             self_mask_DD: which answer token sees which, bool.
             cross_mask_DT: which answer token sees which question token, bool.
         """
-        decoder = self.text_decoder.bert
-        answers = _embed(decoder.embeddings, token_ids_D, positions_D).expand(states_BTC.shape[0], -1, -1)
-        hidden = _run_layers(decoder.encoder.layer, answers, self_mask_DD, states_BTC, cross_mask_DT)
-        logits: Tensor = self.text_decoder.cls(hidden)
+        answers = _embed(self.embeddings, token_ids_D, positions_D).expand(states_BTC.shape[0], -1, -1)
+        logits: Tensor = self.cls(self.layers(answers, self_mask_DD, states_BTC, cross_mask_DT))
         return logits
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerTokens:
-    """Vocabulary ids that an answer is read from."""
+class AnswerScorer(nn.Module):
+    """What every answer slot says about its two target tokens, in one decoder step."""
 
-    start: int
-    """The decoder's start token (`bos_token_id`, [DEC])."""
-    yes: int
-    no: int
+    def __init__(self, decoder: AnswerDecoder) -> None:
+        """Put slots and targets on top of the decoder."""
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(  # noqa: PLR0913, PLR0917  (the graph's inputs, positional by the compilers' rules)
+        self,
+        states_BTC: Tensor,
+        segments_T: Tensor,
+        answer_ids_D: Tensor,
+        answer_positions_D: Tensor,
+        chains_D: Tensor,
+        owners_D: Tensor,
+        targets_D2: Tensor,
+    ) -> Tensor:
+        """Score the targets: log-probabilities, float32 (B, D, 2). Arguments as in `pipeline.packing.QuestionInputs`."""
+        logits_BDV = self.logits(states_BTC, segments_T, answer_ids_D, answer_positions_D, chains_D, owners_D).float()
+        indices_BD2 = targets_D2.long().expand(logits_BDV.shape[0], -1, -1)  # int64 inside, never at the boundary
+        return logits_BDV.gather(-1, indices_BD2) - logits_BDV.logsumexp(-1, keepdim=True)
+
+    def logits(
+        self,
+        states_BTC: Tensor,
+        segments_T: Tensor,
+        answer_ids_D: Tensor,
+        answer_positions_D: Tensor,
+        chains_D: Tensor,
+        owners_D: Tensor,
+    ) -> Tensor:
+        """Vocabulary logits of the token after each slot, (B, D, V)."""
+        own_question_DT = (owners_D[:, None] == segments_T[None, :]) | (owners_D[:, None] < 0)
+        is_earlier_DD = answer_positions_D[None, :] <= answer_positions_D[:, None]
+        own_chain_DD = (chains_D[:, None] == chains_D[None, :]) & is_earlier_DD
+        logits: Tensor = self.decoder(states_BTC, answer_ids_D, answer_positions_D, own_chain_DD, own_question_DT)
+        return logits
 
 
 class BlipVqa(nn.Module):
-    """The fused graph: uint8 frames and packed questions in, P(yes) and its share out."""
+    """The fused graph: uint8 frames and packed questions in, log-probabilities of the answers' tokens out."""
 
-    def __init__(self, image: ImageEncoder, question: QuestionEncoder, answer: AnswerDecoder, tokens: AnswerTokens) -> None:
-        """Join the three stages; `tokens` are the vocabulary ids that the answer is read from."""
+    def __init__(self, image: ImageEncoder, question: QuestionEncoder, answer: AnswerScorer) -> None:
+        """Join the three stages."""
         super().__init__()
         self.image = image
         self.question = question
         self.answer = answer
-        self.tokens = tokens
 
-    def forward(
-        self, frames_BSS3: Tensor, token_ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, owners_Q: Tensor
+    def forward(  # noqa: PLR0913, PLR0917  (the graph's inputs, positional by the compilers' rules)
+        self,
+        frames_BSS3: Tensor,
+        token_ids_T: Tensor,
+        positions_T: Tensor,
+        segments_T: Tensor,
+        answer_ids_D: Tensor,
+        answer_positions_D: Tensor,
+        chains_D: Tensor,
+        owners_D: Tensor,
+        targets_D2: Tensor,
     ) -> Tensor:
         """Answer every question about every frame in one decoder step.
 
         Args:
             frames_BSS3: uint8 RGB.
-            token_ids_T: int32, with `positions_T` and `segments_T` as in `pipeline.packing.PackedQuestions`.
-            positions_T: int32.
-            segments_T: int32; padding -1.
-            owners_Q: int32; unused slots -1 (their answers mean nothing, and stay finite).
+            token_ids_T: int32, like all that follow; they are those of `pipeline.packing.QuestionInputs`.
+            positions_T: within each question.
+            segments_T: padding -1.
+            answer_ids_D: what each slot reads.
+            answer_positions_D: within each answer.
+            chains_D: unused slots -1.
+            owners_D: unused slots -1 (what they say means nothing, and stays finite).
+            targets_D2: the tokens to score.
 
         Returns:
-            (B, Q, 2) float32: P(yes | yes or no), and the share of probability that yes and no hold together.
+            (B, D, 2) float32 log-probabilities in the full-vocabulary softmax.
         """
-        logits_BQV = self.first_logits(frames_BSS3, token_ids_T, positions_T, segments_T, owners_Q)
-        yes_BQ, no_BQ = logits_BQV[..., self.tokens.yes], logits_BQV[..., self.tokens.no]
-        # logsumexp of the stacked pair: `torch.logaddexp` has no XLA lowering and would fall back to the host.
-        pair_BQ = torch.logsumexp(torch.stack([yes_BQ, no_BQ], -1), -1)
-        share_BQ = torch.exp(pair_BQ - torch.logsumexp(logits_BQV, -1))
-        return torch.stack([torch.sigmoid(yes_BQ - no_BQ), share_BQ], -1)
-
-    def first_logits(
-        self, frames_BSS3: Tensor, token_ids_T: Tensor, positions_T: Tensor, segments_T: Tensor, owners_Q: Tensor
-    ) -> Tensor:
-        """Vocabulary logits of each answer's first token, (B, Q, V); arguments as `forward`'s."""
         states_BTC = self.question(self.image(frames_BSS3), token_ids_T, positions_T, segments_T)
-        start_Q = torch.zeros_like(owners_Q)
-        own_question_QT = (owners_Q[:, None] == segments_T[None, :]) | (owners_Q[:, None] < 0)
-        slots = torch.arange(owners_Q.shape[0], device=owners_Q.device)
-        logits: Tensor = self.answer(
-            states_BTC, start_Q + self.tokens.start, start_Q, slots[:, None] == slots[None, :], own_question_QT
-        )
-        return logits
+        scores: Tensor = self.answer(states_BTC, segments_T, answer_ids_D, answer_positions_D, chains_D, owners_D, targets_D2)
+        return scores

@@ -5,32 +5,22 @@ With `pipeline.reference` (and the trainer) the only importer of transformers, w
 warnings would speak of choices that this module makes on purpose.
 """
 
-import hashlib
 import json
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from huggingface_hub import snapshot_download
 from pydantic import BaseModel, Field, PositiveInt, ValidationError
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, BlipForQuestionAnswering
 from transformers.utils import logging
 
-from pipeline.blip import AnswerDecoder, AnswerTokens, BlipVqa, ImageEncoder, QuestionEncoder
+from pipeline.blip import AnswerDecoder, AnswerScorer, BlipVqa, ImageEncoder, QuestionEncoder
 from pipeline.errors import CheckpointError
+from pipeline.location import EXAMPLE, PROCESSORS, WEIGHTS, locate, weights_hash
+from pipeline.packing import Vocabulary
 from pipeline.preprocess import ImageSpec
-
-WEIGHTS = "model.safetensors"
-PROCESSORS = ("processor_config.json", "preprocessor_config.json")
-"""Where transformers keeps the image processor's settings, since version 5 and before."""
-TOKENIZERS = ("tokenizer.json", "vocab.txt")
-_HUB_FILES = ["config.json", WEIGHTS, *PROCESSORS, *TOKENIZERS, "tokenizer_config.json", "special_tokens_map.json"]
-_EXAMPLE = "Salesforce/blip-vqa-base"
-_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +30,15 @@ class Checkpoint:
     model_id: str
     """As the user named it: folder or hub id."""
     weights: str
-    """First 16 hex digits of the weights file's SHA-256."""
+    """SHA-256 of the weights file, hex."""
     blip: BlipVqa
     """The fused graph over `vqa`'s own layers, float32, in eval mode."""
     vqa: Any
     """The `BlipForQuestionAnswering` itself, for `pipeline.reference`."""
     image: ImageSpec
-    tokenize: Callable[[str], list[int]]
-    """Token ids of one question, special tokens included, unpadded, not truncated."""
-    max_positions: int
-    """Longest question in tokens."""
+    vocabulary: Vocabulary
+    tokenizer_json: str
+    """The tokenizer as `tokenizers` reads it: all of it that asking needs."""
 
 
 class _Size(BaseModel):
@@ -81,21 +70,20 @@ def load(model: str) -> Checkpoint:
     Raises:
         CheckpointError: it cannot be found, is incomplete or damaged, or is no BLIP VQA checkpoint.
     """
-    folder = _locate(model)
+    folder = locate(model)
     silence_transformers()  # after a download, whose progress is worth seeing
-    _refuse_incomplete(model, folder)
     _refuse_other_architecture(model, folder)
     vqa = _load_weights(model, folder)
     image = _image_spec(model, folder, side=vqa.config.vision_config.image_size)
     tokenizer = _load_tokenizer(model, folder)
     return Checkpoint(
         model_id=model,
-        weights=_sha256(folder / WEIGHTS)[:16],
-        blip=fuse(vqa, image, _answer_tokens(model, tokenizer, vqa)),
+        weights=weights_hash(folder),
+        blip=fuse(vqa, image),
         vqa=vqa,
         image=image,
-        tokenize=lambda question: list(tokenizer(question)["input_ids"]),
-        max_positions=vqa.config.text_config.max_position_embeddings,
+        vocabulary=_vocabulary(model, tokenizer, vqa),
+        tokenizer_json=tokenizer.backend_tokenizer.to_str(),
     )
 
 
@@ -106,52 +94,10 @@ def silence_transformers() -> None:
     untyped.disable_progress_bar()
 
 
-def fuse(vqa: Any, image: ImageSpec, tokens: AnswerTokens) -> BlipVqa:
+def fuse(vqa: Any, image: ImageSpec) -> BlipVqa:
     """Wrap a `BlipForQuestionAnswering`'s layers, which stay its own, into the one-pass graph, in eval mode."""
     encoder = ImageEncoder(vqa.vision_model, image.mean, image.std)
-    return BlipVqa(encoder, QuestionEncoder(vqa.text_encoder), AnswerDecoder(vqa.text_decoder), tokens).eval()
-
-
-def _locate(model: str) -> Path:
-    folder = Path(model)
-    if folder.is_dir():
-        return folder
-    if folder.exists() or not _HUB_ID.fullmatch(model):
-        msg = f"model {model!r} is no folder and no hub id: give a checkpoint folder, or an id such as {_EXAMPLE}"
-        raise CheckpointError(msg)
-    try:
-        cached = Path(snapshot_download(model, allow_patterns=_HUB_FILES, local_files_only=True))
-        if not _missing(cached):
-            return cached
-    except (OSError, ValueError):
-        pass  # not cached, or an interrupted download, or no id after all: the hub's client says next what it is
-    try:
-        return Path(snapshot_download(model, allow_patterns=_HUB_FILES))
-    except Exception as error:  # the hub's client lets its HTTP library's own errors through
-        first_line = next(iter(str(error).strip().splitlines()), "no further word")
-        msg = (
-            f"model {model!r} is no folder here, not in the hub's cache, and could not be downloaded "
-            f"({type(error).__name__}: {first_line}). Check the spelling; or run `hf download {model}` where there is network; "
-            "or give a checkpoint folder"
-        )
-        raise CheckpointError(msg) from error
-
-
-def _missing(folder: Path) -> list[str]:
-    wanted = [("config.json",), (WEIGHTS,), PROCESSORS, TOKENIZERS]
-    return [" or ".join(names) for names in wanted if not any((folder / name).is_file() for name in names)]
-
-
-def _refuse_incomplete(model: str, folder: Path) -> None:
-    missing = _missing(folder)
-    if not missing:
-        return
-    msg = f"model {model!r} is no complete checkpoint: {folder} lacks {', '.join(missing)}"
-    if WEIGHTS in missing and (folder / "pytorch_model.bin").is_file():
-        msg += "; pickled weights (pytorch_model.bin) are refused because they can run code: convert them to safetensors"
-    else:
-        msg += "; save model and processor with save_pretrained, or download the checkpoint again"
-    raise CheckpointError(msg)
+    return BlipVqa(encoder, QuestionEncoder(vqa.text_encoder), AnswerScorer(AnswerDecoder(vqa.text_decoder))).eval()
 
 
 def _read_json(model: str, path: Path) -> Any:
@@ -166,7 +112,7 @@ def _refuse_other_architecture(model: str, folder: Path) -> None:
     config = _read_json(model, folder / "config.json")
     found = (config.get("architectures") or [config.get("model_type")])[0] if isinstance(config, dict) else None
     if found != BlipForQuestionAnswering.__name__:
-        wanted = f"not a {BlipForQuestionAnswering.__name__}: give a BLIP VQA checkpoint such as {_EXAMPLE}"
+        wanted = f"not a {BlipForQuestionAnswering.__name__}: give a BLIP VQA checkpoint such as {EXAMPLE}"
         msg = f"model {model!r} is a {found}, {wanted}"
         raise CheckpointError(msg)
 
@@ -213,23 +159,20 @@ def _load_tokenizer(model: str, folder: Path) -> Any:
         raise CheckpointError(msg) from error
 
 
-def _answer_tokens(model: str, tokenizer: Any, vqa: Any) -> AnswerTokens:
-    vocabulary = tokenizer.get_vocab()
-    rows = vqa.config.text_config.vocab_size
+def _vocabulary(model: str, tokenizer: Any, vqa: Any) -> Vocabulary:
+    config = vqa.config.text_config
     start = vqa.decoder_start_token_id
-    known = max(vocabulary.values()) + 1
-    if known > rows:
-        msg = f"model {model!r}: its tokenizer knows {known} tokens, its weights {rows}: use one model's files"
+    known = max(tokenizer.get_vocab().values()) + 1
+    if known > config.vocab_size:
+        msg = f"model {model!r}: its tokenizer knows {known} tokens, its weights {config.vocab_size}: use one model's files"
         raise CheckpointError(msg)
-    if start is None or not 0 <= start < rows:
-        msg = f"model {model!r}: text_config.bos_token_id = {start} in config.json is no token of its vocabulary of {rows}"
+    if start is None or not 0 <= start < config.vocab_size:
+        where = f"text_config.bos_token_id = {start} in config.json"
+        msg = f"model {model!r}: {where} is no token of its vocabulary of {config.vocab_size}"
         raise CheckpointError(msg)
-    if absent := [word for word in ("yes", "no") if word not in vocabulary]:
-        msg = f"model {model!r} has no token {absent[0]!r} in its vocabulary: use a model that answers yes or no"
-        raise CheckpointError(msg)
-    return AnswerTokens(start=start, yes=vocabulary["yes"], no=vocabulary["no"])
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return Vocabulary(
+        tokenize=lambda text: list(tokenizer(text)["input_ids"]),
+        start=start,
+        unknown=tokenizer.unk_token_id,
+        max_positions=config.max_position_embeddings,
+    )

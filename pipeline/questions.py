@@ -12,18 +12,23 @@ from pipeline.errors import QuestionError
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One yes/no question about a frame."""
+    """One question about a frame, whose answer is a number from 0 (no) to 1 (yes)."""
 
     behavior: str
     """Stable name of the behaviour, `[a-z][a-z0-9_]*`; events and state are keyed by it."""
     ask: str
     """The wording put to the model."""
+    yes: tuple[str, ...] = ("yes",)
+    """Candidate answers that count as yes."""
+    no: tuple[str, ...] = ("no",)
+    """Candidate answers that count as no: the answer is the yes candidates' part of the probability of both lists."""
 
     def __post_init__(self) -> None:
         """Refuse what could not be asked or keyed.
 
         Raises:
-            QuestionError: an empty wording, or a behaviour name that is no lower-case identifier.
+            QuestionError: an empty wording, a behaviour name that is no lower-case identifier, or candidates that are missing,
+                empty or repeated.
         """
         if not (self.behavior.isascii() and self.behavior.isidentifier() and self.behavior == self.behavior.lower()):
             msg = f"behavior {self.behavior!r} must be a lower-case identifier such as chewing_furniture"
@@ -31,6 +36,21 @@ class Question:
         if not self.ask.strip():
             msg = f"question of behavior {self.behavior!r} is empty: write what to ask the model"
             raise QuestionError(msg)
+        for name, words in (("yes", self.yes), ("no", self.no)):
+            if not words or not all(word.strip() for word in words):
+                said = f"{name} candidates of behavior {self.behavior!r} are {list(words)}"
+                msg = f"{said}: give at least one word, none of them empty"
+                raise QuestionError(msg)
+        told = [" ".join(word.lower().split()) for word in (*self.yes, *self.no)]
+        if repeated := sorted({word for word in told if told.count(word) > 1}):
+            msg = f"candidate {repeated[0]!r} of behavior {self.behavior!r} stands there twice: an answer counts once"
+            raise QuestionError(msg)
+
+    @property
+    def meaning(self) -> list[object]:
+        """What its answer means, for a fingerprint. Plain yes/no questions leave their candidates out, as they always have."""
+        is_plain = (self.yes, self.no) == (("yes",), ("no",))
+        return [self.behavior, self.ask] if is_plain else [self.behavior, self.ask, self.yes, self.no]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +81,6 @@ class QuestionSet:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that change with any behaviour name, wording or order: what the answers mean."""
-        canonical = json.dumps([[q.behavior, q.ask] for q in self.questions], separators=(",", ":"))
+        """16 hex digits that change with any behaviour name, wording, candidate or order: what the answers mean."""
+        canonical = json.dumps([question.meaning for question in self.questions], separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -9,6 +9,10 @@ from hypothesis import settings
 
 from stream.kafka.topology import TopicNames
 from tools.broker.find import FoundBroker, find_broker, why_no_broker
+from tools.settings import apply
+
+# small models on busy cores: threads that wait for each other cost more than they share. Before torch is imported, children too
+apply({"OMP_NUM_THREADS": "1"})
 
 settings.register_profile("pawsight", derandomize=True, deadline=None, max_examples=120)
 settings.load_profile("pawsight")

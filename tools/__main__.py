@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -15,11 +16,13 @@ from pipeline.errors import DeviceLost, PipelineError
 from stream.errors import StreamError
 from tools import settings
 from tools.alerts import alerts
+from tools.artifact import artifact
 from tools.ask import ask
 from tools.bench.delivery import delivery as bench_delivery
 from tools.bench.model import model as bench_model
 from tools.broker.command import broker
 from tools.chaos.command import chaos
+from tools.compile import compile_model
 from tools.contract import contract
 from tools.demo.command import demo
 from tools.dlq.command import dlq, list_letters, redrive
@@ -34,7 +37,8 @@ from tools.train.command import train
 from tools.watch import watch
 from tools.worker import worker
 
-COMMANDS = (demo, watch, ask, worker, replay, alerts, broker, topics, scenes, train, contract, chaos, test)
+_NAMED = (demo, watch, ask, worker, replay, alerts, broker, topics, scenes, train, contract, chaos, test)
+COMMANDS: dict[str, Callable[..., None]] = {each.__name__: each for each in _NAMED} | {"compile": compile_model}
 
 app = typer.Typer(
     name="tools/run",
@@ -45,11 +49,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for _command in COMMANDS:
-    app.command()(_command)
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
 bench = typer.Typer(help="Measure; every figure is a ratio within one run.", no_args_is_help=True)
 bench.command("model")(bench_model)
 bench.command("delivery")(bench_delivery)
+app.add_typer(artifact, name="artifact")
 app.add_typer(bench, name="bench")
 app.add_typer(dlq, name="dlq")
 
@@ -65,7 +70,7 @@ SettingsOption = Annotated[
 def load_settings(context: typer.Context, settings_file: SettingsOption = None) -> None:
     """Take the settings file as the commands' defaults."""
     values = {} if settings_file is None else read_toml(settings_file)
-    parameters = {command.__name__: list(command.__annotations__) for command in COMMANDS}
+    parameters = {name: list(command.__annotations__) for name, command in COMMANDS.items()}
     defaults = settings.default_map(values, parameters | {"dlq": [*list_letters.__annotations__, *redrive.__annotations__]})
     context.default_map = defaults | {"dlq": {"list": defaults["dlq"], "redrive": defaults["dlq"]}}
     settings.keep(values)

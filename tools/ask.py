@@ -7,11 +7,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tools.options import DEMO_CHECKPOINT, DEMO_QUESTIONS, JsonOption, ModelOption, QuestionsOption
+from tools.options import DEMO_QUESTIONS, ArtifactOption, DeviceOption, JsonOption, ModelOption, QuestionsOption
 from tools.screen import err, out, write_json
 
 if TYPE_CHECKING:
-    from pipeline.engine import CpuEngine
+    from pipeline.engine import Engine
 
 _HALF = 0.5
 
@@ -19,7 +19,9 @@ _HALF = 0.5
 def ask(
     pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="JPEG, PNG or WebP files.", show_default=False)],
     *,
-    model: ModelOption = str(DEMO_CHECKPOINT),
+    model: ModelOption = None,
+    artifacts: ArtifactOption = None,
+    devices: DeviceOption = None,
     questions: QuestionsOption = DEMO_QUESTIONS,
     json: JsonOption = None,
 ) -> None:
@@ -30,12 +32,11 @@ def ask(
 
     Example: [bold]tools/run ask sofa.jpg --model Salesforce/blip-vqa-base --questions pets.toml[/]
     """
-    from pipeline.checkpoint import load
-    from pipeline.engine import CpuEngine
+    from tools.devices import DeviceChoice, start
     from tools.questions import load_questions
 
     asked = load_questions(questions).questions
-    engine = CpuEngine(load(model), asked, buckets=(1,))
+    engine = start(DeviceChoice.of(model, artifacts, devices, questions), asked)
     answered = [_ask(engine, path) for path in pictures]
     said = [one for one in answered if one is not None]
     if json is not None:
@@ -47,8 +48,10 @@ def ask(
         raise typer.Exit(1)
 
 
-def _ask(engine: "CpuEngine", path: Path) -> dict[str, Any] | None:
+def _ask(engine: "Engine", path: Path) -> dict[str, Any] | None:
     """Put all questions to one picture; None, with a sentence on standard error, if it is no picture."""
+    import numpy as np
+
     from pipeline.preprocess import fit
     from stream.decode import DecodeLimits
     from stream.decode.stills import read_picture
@@ -60,7 +63,9 @@ def _ask(engine: "CpuEngine", path: Path) -> dict[str, Any] | None:
         reason = getattr(error, "strerror", None) or error
         err.print(f"[bold red]error:[/] {escape(str(path))} cannot be read as a picture: {escape(str(reason))}")
         return None
-    answers = engine.answer(fit(pixels_HW3, engine.image_size)[None], 1)
+    batch = np.zeros((engine.buckets[0], engine.image_size, engine.image_size, 3), np.uint8)
+    batch[0] = fit(pixels_HW3, engine.image_size)
+    answers = engine.answer(batch, 1)
     return {
         "picture": str(path),
         "answers": [

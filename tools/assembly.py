@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.answers import Answers
-from pipeline.checkpoint import load
-from pipeline.engine import CpuEngine
+from pipeline.engine import Engine
 from stream.alerts import AlertContext
 from stream.answering import Reload
 from stream.cameras import CameraRegistry
@@ -35,6 +34,7 @@ from stream.protocol import Policy, StartFrom
 from stream.state_records import QuestionRevision
 from stream.worker import Ports, Worker, WorkerConfig
 from tools import settings
+from tools.devices import DeviceChoice, start
 from tools.questions import QuestionFile, load_cameras, load_questions, reload_questions
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ DECODE_THREADS = 4
 class Device:
     """A warmed engine on its own thread, the decoder threads, and what was asked."""
 
-    engine: CpuEngine
+    engine: Engine
     asked: QuestionFile
     cameras: CameraRegistry
     trial: Trial
@@ -90,6 +90,7 @@ class Device:
             ),
             questions=self.asked.revision,
             buckets=self.engine.buckets,
+            submitters=self.engine.submitters,
         )
         return Worker(Ports(source, sink, self.infer, self.in_thread, self.trial, self.ask), config)
 
@@ -98,23 +99,22 @@ class Device:
         return AlertContext(
             source=f"/pawsight/{quote(group, safe='')}",
             model=self.engine.model_id,
-            artifact=self.engine.weights,
+            artifact=self.engine.artifact.manifest.id,
             questions=self.asked.questions.fingerprint,
         )
 
 
 @contextmanager
-def open_device(model: str, questions: Path, cameras: Path | None) -> Iterator[Device]:
-    """Load and warm a model for a questions file.
+def open_device(choice: DeviceChoice, cameras: Path | None) -> Iterator[Device]:
+    """Start a device and warm it for a questions file.
 
     Raises:
-        CheckpointError, QuestionError, CommandError, DeviceLost: what is wrong with the model, the file or the device.
+        PipelineError, CommandError: what is wrong with the model, the file or the device.
     """
-    asked = load_questions(questions)
+    asked = load_questions(choice.questions)
     registry = load_cameras(cameras, asked)
-    engine = CpuEngine(load(model), asked.questions)
-    engine.warm()
-    device = ThreadPoolExecutor(1, thread_name_prefix="device")
+    engine = start(choice, asked.questions)
+    device = ThreadPoolExecutor(engine.submitters, thread_name_prefix="device")
     decoders = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
     try:
         yield Device(engine, asked, registry, Trial(), device, decoders)

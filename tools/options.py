@@ -16,13 +16,33 @@ DEMO_CHECKPOINT = Path(__file__).parent.parent / "artifacts" / "demo"
 DEMO_QUESTIONS = DEMO_CHECKPOINT / "questions.toml"
 
 ModelOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--model",
         envvar="PAWSIGHT_MODEL",
         metavar="DIR|HUB_ID",
         help="BLIP VQA checkpoint: a folder or a hub id such as Salesforce/blip-vqa-base.",
         show_default="the demo checkpoint",
+    ),
+]
+"""Compiled for the CPU on first use. With --artifact: what the artifact must hold."""
+ArtifactOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--artifact",
+        envvar="PAWSIGHT_ARTIFACT",
+        metavar="DIR",
+        help="Compiled model (`tools/run compile`); may be repeated, once for each kind of device.",
+    ),
+]
+DeviceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--device",
+        envvar="PAWSIGHT_DEVICE",
+        metavar="neuron:CORE|cuda:INDEX|cpu",
+        help="Where to run; may be repeated: the first that starts is used.",
+        show_default="what the artifacts are for, else cpu",
     ),
 ]
 QuestionsOption = Annotated[

@@ -86,8 +86,14 @@ def kafka_connection(bootstrap_servers: str | None, settings: Mapping[str, Any] 
         raise CommandError(msg) from error
 
 
+def apply(environment: Mapping[str, str]) -> None:
+    """Set what a device's vendor package reads when it is imported. What the user has set stays."""
+    for name, value in environment.items():
+        os.environ.setdefault(name, value)
+
+
 def cache_dir() -> Path:
-    """Folder for what can be made again (broker jars): PAWSIGHT_CACHE, else XDG_CACHE_HOME/pawsight, else ~/.cache/pawsight."""
+    """Folder for what can be made again: PAWSIGHT_CACHE, else XDG_CACHE_HOME/pawsight, else ~/.cache/pawsight."""
     own = os.environ.get("PAWSIGHT_CACHE")
     if own:
         return Path(own)

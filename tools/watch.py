@@ -17,9 +17,10 @@ from rich.markup import escape
 from tools.errors import CommandError
 from tools.options import (
     DEFAULT_GROUP,
-    DEMO_CHECKPOINT,
     DEMO_QUESTIONS,
+    ArtifactOption,
     CamerasOption,
+    DeviceOption,
     GroupOption,
     ModelOption,
     QuestionsOption,
@@ -38,7 +39,9 @@ TOPIC = "recording"
 def watch(  # noqa: PLR0913  (a command's options)
     videos: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Files, folders, globs, URLs, or CAMERA=VIDEO.")],
     *,
-    model: ModelOption = str(DEMO_CHECKPOINT),
+    model: ModelOption = None,
+    artifacts: ArtifactOption = None,
+    devices: DeviceOption = None,
     questions: QuestionsOption = DEMO_QUESTIONS,
     cameras: CamerasOption = None,
     group: GroupOption = DEFAULT_GROUP,
@@ -63,6 +66,7 @@ def watch(  # noqa: PLR0913  (a command's options)
     As its camera encoded it: [bold]tools/run watch yard.mp4 --as access-units[/]
     """
     from tools.assembly import open_device
+    from tools.devices import DeviceChoice
     from tools.recordings import AsAccessUnits, AsSegments, AsStills, Form, Placement, find, merged, parse_start
 
     recordings = find(videos, Placement(parse_start(start_at)))
@@ -72,7 +76,7 @@ def watch(  # noqa: PLR0913  (a command's options)
         problems.append(problem)
         err.print(f"[yellow]warning:[/] {escape(problem)}")
 
-    with open_device(model, questions, cameras) as device, contextlib.ExitStack() as stack:
+    with open_device(DeviceChoice.of(model, artifacts, devices, questions), cameras) as device, contextlib.ExitStack() as stack:
         stills = AsStills(sample_fps=device.asked.clock.sample_fps)
         forms: dict[str, Form] = {"segments": AsSegments(), "stills": stills, "access-units": AsAccessUnits()}
         publications = merged(recordings, forms[form], complain)

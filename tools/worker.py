@@ -16,11 +16,12 @@ from tools.options import (
     DEFAULT_ALERTS_TOPIC,
     DEFAULT_FRAMES_TOPIC,
     DEFAULT_GROUP,
-    DEMO_CHECKPOINT,
     DEMO_QUESTIONS,
     AlertsTopicOption,
+    ArtifactOption,
     BootstrapOption,
     CamerasOption,
+    DeviceOption,
     FramesTopicOption,
     GroupOption,
     ModelOption,
@@ -35,7 +36,9 @@ if TYPE_CHECKING:  # torch and aiokafka stay out of --help
 
 def worker(  # noqa: PLR0913  (a command's options)
     *,
-    model: ModelOption = str(DEMO_CHECKPOINT),
+    model: ModelOption = None,
+    artifacts: ArtifactOption = None,
+    devices: DeviceOption = None,
     questions: QuestionsOption = DEMO_QUESTIONS,
     cameras: CamerasOption = None,
     bootstrap_servers: BootstrapOption = None,
@@ -81,9 +84,9 @@ def worker(  # noqa: PLR0913  (a command's options)
         raise CommandError(msg)
     retention_s = asyncio.run(frames_retention_s(connection, names))
     from tools.assembly import Attachment, open_device  # torch: only when there is something to work on
+    from tools.devices import DeviceChoice
 
-    err.print(f"loading {model}")
-    with open_device(model, questions, cameras) as device:
+    with open_device(DeviceChoice.of(model, artifacts, devices, questions), cameras) as device:
         forget_after_s = device.asked.debounce.forget_after_s
         if retention_s > forget_after_s:
             msg = (
@@ -91,7 +94,7 @@ def worker(  # noqa: PLR0913  (a command's options)
                 "lower the topic's retention.ms, or raise forget_after_s under [stream] in the questions file"
             )
             raise CommandError(msg)
-        err.print(f"weights {device.engine.weights} are warm: joining group {group} at {connection.bootstrap_servers}")
+        err.print(f"{device.engine.described} is warm: joining group {group} at {connection.bootstrap_servers}")
         policy = Policy(accept_new_topic, accept_state_loss, accept_older_revision)
         asyncio.run(_run(device, Attachment(connection, names, begin, policy), _Hangups(questions, early)))
     err.print("stopped: what was taken in is delivered")

@@ -9,11 +9,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pipeline.checkpoint import load
-from pipeline.engine import CpuEngine
+from pipeline.engine import Device, Engine
 from pipeline.preprocess import fit
 from tests.integration.tiny_checkpoint import QUESTIONS, pictures, save_tiny
 from tools.ask import ask
+from tools.compile import cached
 
 app = typer.Typer()
 app.command()(ask)
@@ -44,7 +44,7 @@ def test_json_holds_every_answer_in_full_precision(options: list[str], tmp_path:
     picture = save_picture(tmp_path / "sofa.png")
     said = json.loads(CliRunner().invoke(app, [str(picture), *options, "--json", "-"], catch_exceptions=False).stdout)
     pixels = cv2.cvtColor(cv2.imread(str(picture)), cv2.COLOR_BGR2RGB)
-    engine = CpuEngine(load(options[1]), QUESTIONS)
+    engine = Engine(cached(options[1], Path(options[3])), Device("cpu"), QUESTIONS)
     answers = engine.answer(fit(pixels, engine.image_size)[None], 1)
     assert [one["picture"] for one in said] == [str(picture)]
     assert [(one["behavior"], one["ask"]) for one in said[0]["answers"]] == [(q.behavior, q.ask) for q in QUESTIONS.questions]

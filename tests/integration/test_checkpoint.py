@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 from transformers import BlipProcessor
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
-from pipeline.blip import AnswerTokens
 from pipeline.checkpoint import load
 from pipeline.errors import CheckpointError
 from tests.integration.tiny_checkpoint import POSITIONS, QUESTIONS, SIDE, save_tiny, tiny_tokenizer
@@ -53,11 +52,11 @@ def test_loaded_checkpoint_says_what_the_files_say(folder: Path, capfd: pytest.C
     loaded = load(str(folder))
     vocabulary = tiny_tokenizer().get_vocab()
     assert loaded.model_id == str(folder)
-    assert loaded.weights == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:16]
-    assert (loaded.image.size, loaded.max_positions) == (SIDE, POSITIONS)
+    assert loaded.weights == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert (loaded.image.size, loaded.vocabulary.max_positions) == (SIDE, POSITIONS)
     assert list(loaded.image.mean) == pytest.approx(BlipImageProcessorPil.image_mean)
     assert list(loaded.image.std) == pytest.approx(BlipImageProcessorPil.image_std)
-    assert loaded.blip.tokens == AnswerTokens(start=vocabulary["[DEC]"], yes=vocabulary["yes"], no=vocabulary["no"])
+    assert (loaded.vocabulary.start, loaded.vocabulary.unknown) == (vocabulary["[DEC]"], vocabulary["[UNK]"])
     assert not loaded.blip.training
     assert {str(parameter.dtype) for parameter in loaded.blip.parameters()} == {"torch.float32"}
     assert capfd.readouterr() == ("", "")
@@ -76,15 +75,15 @@ def test_questions_are_tokenised_as_blips_own_processor_does(saved: Path) -> Non
     loaded = load(str(saved))
     processor = BlipProcessor(BlipImageProcessorPil(), tiny_tokenizer())
     for ask in [*(question.ask for question in QUESTIONS.questions), "Is the CAT on fire?"]:
-        assert loaded.tokenize(ask) == processor(text=ask)["input_ids"]
+        assert loaded.vocabulary.tokenize(ask) == processor(text=ask)["input_ids"]
 
 
 def test_checkpoint_laid_out_by_older_transformers_is_the_same(saved: Path, folder: Path) -> None:
     """The layout of Salesforce/blip-vqa-base gives the same pictures, tokens and answers' ids."""
     as_before_transformers_5(folder)
     old, new = load(str(folder)), load(str(saved))
-    assert (old.image, old.blip.tokens, old.weights) == (new.image, new.blip.tokens, new.weights)
-    assert old.tokenize("is the dog jumping?") == new.tokenize("is the dog jumping?")
+    assert (old.image, old.vocabulary.start, old.weights) == (new.image, new.vocabulary.start, new.weights)
+    assert old.vocabulary.tokenize("is the dog jumping?") == new.vocabulary.tokenize("is the dog jumping?")
 
 
 def in_hub_cache(cache: Path, folder: Path, hub_id: str) -> None:
@@ -231,12 +230,6 @@ def test_image_processor_of_another_size_is_refused(tmp_path: Path) -> None:
     """Both sizes are named."""
     with pytest.raises(CheckpointError, match="makes 64x64 pictures, its weights read 48x48: use one model's files"):
         load(str(save_tiny(tmp_path, image_side=64)))
-
-
-def test_vocabulary_without_yes_is_refused(tmp_path: Path) -> None:
-    """A model without these words cannot be asked yes/no questions."""
-    with pytest.raises(CheckpointError, match="has no token 'yes' in its vocabulary"):
-        load(str(save_tiny(tmp_path, tokenizer=tiny_tokenizer(words=("no",)))))
 
 
 def test_tokenizer_of_another_model_is_refused(folder: Path) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.checkpoint import load
-from pipeline.engine import CpuEngine
+from pipeline.engine import Device, Engine
+from tools.compile import cached
 from tools.options import DEMO_CHECKPOINT, DEMO_QUESTIONS
 from tools.questions import load_questions
 from tools.train.dataset import picture, render_clips, render_pictures
@@ -33,7 +33,7 @@ def _torch_as_before() -> Iterator[None]:
 def test_demo_checkpoint_answers_every_question_about_unseen_clips() -> None:
     """Of 1,000 H.264 clips of new rooms each question is answered 95 % right, balanced, and all of them 97.5 % on average."""
     clips = render_clips(UNSEEN_SEED, 1000, lambda _done, _total: None)
-    scores = judge(CpuEngine(load(str(DEMO_CHECKPOINT)), QUESTIONS, buckets=(50,)), clips)
+    scores = judge(Engine(cached(str(DEMO_CHECKPOINT), DEMO_QUESTIONS), Device("cpu"), QUESTIONS), clips)
     assert {score.behavior: score.balanced for score in scores if score.balanced < 0.95} == {}
     assert mean_balanced(scores) >= 0.975, scores
 

@@ -1,74 +1,114 @@
-"""The CPU engine: buckets, padding, and what it does when the model fails."""
+"""The engine on a compiled artifact: buckets, padding, other question sets, and what it refuses to start with."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
+from pipeline.artifact import Artifact, open_artifact
+from pipeline.capacity import Capacity
 from pipeline.checkpoint import Checkpoint, load
-from pipeline.engine import CpuEngine
 from pipeline.errors import DeviceLost, QuestionError
 from pipeline.questions import Question, QuestionSet
+from pipeline.reference import answers_alone
+from tests.integration.compiled import BUCKETS, compiled, on_cpu, padded, spec
 from tests.integration.tiny_checkpoint import POSITIONS, QUESTIONS, SIDE, pictures, save_tiny
 
+TOLERANCE = 1e-4
+CAPACITY = Capacity(16, 48)
 
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small checkpoint and, beside it, its artifact."""
+    root = tmp_path_factory.mktemp("engine")
+    compiled(save_tiny(root / "model"), root / "artifact", spec(capacity=CAPACITY))
+    return root
 
 
 @pytest.fixture
-def checkpoint(tmp_path: Path) -> Checkpoint:
-    """Load a small checkpoint that the test may break."""
-    return load(str(save_tiny(tmp_path)))
+def artifact(folder: Path) -> Artifact:
+    """The artifact of the small checkpoint."""
+    return open_artifact(folder / "artifact")
 
 
-def test_engine_tells_what_the_worker_needs(checkpoint: Checkpoint) -> None:
-    """Image size, buckets, questions, model and weights are those that it was built from."""
-    engine = CpuEngine(checkpoint, QUESTIONS)
-    assert (engine.image_size, engine.buckets, engine.questions) == (SIDE, (1, 2, 4, 8), QUESTIONS)
-    assert (engine.model_id, engine.weights) == (checkpoint.model_id, checkpoint.weights)
+@pytest.fixture
+def checkpoint(folder: Path) -> Checkpoint:
+    """What it was compiled from."""
+    return load(str(folder / "model"))
 
 
-@pytest.mark.parametrize(("frames", "bucket"), [(1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (8, 8)])
-def test_bucket_is_the_smallest_that_holds_the_frames(checkpoint: Checkpoint, frames: int, bucket: int) -> None:
-    """No larger batch than needed."""
-    assert CpuEngine(checkpoint, QUESTIONS).bucket_for(frames) == bucket
+def test_engine_tells_what_the_worker_needs(artifact: Artifact, folder: Path) -> None:
+    """Image size, buckets, questions and model are those that it was built from."""
+    engine = on_cpu(artifact)
+    assert (engine.image_size, engine.buckets, engine.questions) == (SIDE, BUCKETS, QUESTIONS)
+    assert (engine.model_id, engine.submitters) == (str(folder / "model"), 1)
 
 
-@pytest.mark.parametrize("frames", [0, 9])
-def test_no_bucket_for_what_cannot_be_batched(checkpoint: Checkpoint, frames: int) -> None:
-    """None and more than the largest bucket are the batcher's mistake."""
-    with pytest.raises(AssertionError):
-        CpuEngine(checkpoint, QUESTIONS).bucket_for(frames)
-
-
-def test_answers_belong_to_the_frames_and_not_to_the_padding(checkpoint: Checkpoint) -> None:
-    """As many rows as frames, whatever lies behind them, and the answers that each frame has alone."""
-    engine = CpuEngine(checkpoint, QUESTIONS)
+@pytest.mark.parametrize("bucket", BUCKETS)
+def test_answers_belong_to_the_frames_and_not_to_the_padding(artifact: Artifact, checkpoint: Checkpoint, bucket: int) -> None:
+    """As many rows as frames, whatever lies behind them, and for every bucket the answers that Hugging Face gives each frame."""
+    engine = on_cpu(artifact)
     engine.warm()
-    frames = pictures(3, SIDE)
-    batch = np.full((4, SIDE, SIDE, 3), 255, np.uint8)
-    batch[:3] = frames
-    answers = engine.answer(batch, 3)
-    assert answers.p_yes.shape == answers.share.shape == (3, len(QUESTIONS.questions))
+    frames = pictures(max(1, bucket - 1), SIDE)
+    answers = engine.answer(padded(frames, bucket, 255), len(frames))
     assert answers.p_yes.dtype == answers.share.dtype == np.float32
-    for row, frame in enumerate(frames):
-        alone = engine.answer(frame[None], 1)
-        np.testing.assert_allclose(answers.p_yes[row], alone.p_yes[0], rtol=0, atol=1e-6)
-        np.testing.assert_allclose(answers.share[row], alone.share[0], rtol=0, atol=1e-6)
+    reference = answers_alone(checkpoint, QUESTIONS, frames)
+    np.testing.assert_allclose(answers.p_yes, reference.p_yes, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(answers.share, reference.share, rtol=0, atol=TOLERANCE)
 
 
-def test_read_only_frames_are_taken(checkpoint: Checkpoint) -> None:
+OTHER_SETS = {
+    "reworded": QuestionSet(tuple(Question(one.behavior, f"{one.ask} there?") for one in QUESTIONS.questions)),
+    "one": QuestionSet((Question("sofa", "is the sofa there?"),)),
+    "candidates": QuestionSet(
+        (
+            Question("where", "is the dog there?", yes=("sofa", "there"), no=("ball", "dog", "no")),
+            Question("what", "playing?", yes=("yes", "sofa there"), no=("no", "playing with a ball")),
+            Question("present", "is there a dog?"),
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_SETS)
+def test_one_artifact_answers_any_question_set(artifact: Artifact, checkpoint: Checkpoint, name: str) -> None:
+    """Rewording, fewer questions, candidates of one and several words need no compiling, while the engine lives, either."""
+    engine, questions, frames = on_cpu(artifact), OTHER_SETS[name], pictures(2, SIDE)
+    before = engine.answer(frames, 2)
+    engine.ask(engine.prepare(questions))
+    answers, reference = engine.answer(frames, 2), answers_alone(checkpoint, questions, frames)
+    assert engine.questions == questions
+    assert ((reference.p_yes > 0.01) & (reference.p_yes < 0.99)).any(), "answers that could not be wrong"
+    np.testing.assert_allclose(answers.p_yes, reference.p_yes, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(answers.share, reference.share, rtol=0, atol=TOLERANCE)
+    engine.ask(engine.prepare(QUESTIONS))
+    np.testing.assert_array_equal(engine.answer(frames, 2).p_yes, before.p_yes)
+
+
+def test_a_set_over_the_capacity_is_refused_by_limit_and_excess(artifact: Artifact) -> None:
+    """Both limits are named, and what would be enough; the set that is asked stays."""
+    many = QuestionSet(tuple(Question(f"q{index}", "is the dog there?") for index in range(18)))
+    engine = on_cpu(artifact)
+    slots = "take 18 answer slots, the artifact holds 16: 2 too many"
+    tokens = "126 question tokens, the artifact holds 48: 78 too many"
+    with pytest.raises(QuestionError, match=f"{slots} and {tokens}.* --capacity 18x126"):
+        engine.prepare(many)
+    assert engine.questions == QUESTIONS
+
+
+def test_question_over_the_models_positions_is_refused(artifact: Artifact) -> None:
+    """It names the behaviour, the length and the limit, before anything runs."""
+    long = Question("rambling", " ".join(["dog"] * POSITIONS))
+    with pytest.raises(QuestionError, match=f"'rambling' has {POSITIONS + 2} tokens, the model holds {POSITIONS}"):
+        on_cpu(artifact, QuestionSet((QUESTIONS.questions[0], long)))
+
+
+def test_read_only_frames_are_taken(artifact: Artifact) -> None:
     """Frames may lie in memory that nobody may write to."""
     frames = pictures(1, SIDE)
     frames.flags.writeable = False
-    assert CpuEngine(checkpoint, QUESTIONS).answer(frames, 1).p_yes.shape == (1, 4)
+    assert on_cpu(artifact).answer(frames, 1).p_yes.shape == (1, 4)
 
 
 @pytest.mark.parametrize(
@@ -82,45 +122,15 @@ def test_read_only_frames_are_taken(checkpoint: Checkpoint) -> None:
     ],
     ids=["dtype", "size", "no-bucket", "too-many", "none"],
 )
-def test_a_batch_that_breaks_the_promise_is_refused(checkpoint: Checkpoint, batch: np.ndarray, frames: int) -> None:
+def test_a_batch_that_breaks_the_promise_is_refused(artifact: Artifact, batch: np.ndarray, frames: int) -> None:
     """Wrong dtype, size, bucket or count is the caller's mistake, not the device's."""
     with pytest.raises(AssertionError):
-        CpuEngine(checkpoint, QUESTIONS).answer(batch, frames)
+        on_cpu(artifact).answer(batch, frames)
 
 
-def test_question_over_the_models_positions_is_refused(checkpoint: Checkpoint) -> None:
-    """It names the question, its length and the limit, before anything runs."""
-    long = Question("rambling", " ".join(["dog"] * POSITIONS))
-    with pytest.raises(QuestionError, match=f"question 2 has {POSITIONS + 2} tokens, the model holds {POSITIONS}"):
-        CpuEngine(checkpoint, QuestionSet((QUESTIONS.questions[0], long)))
-
-
-def test_question_as_long_as_the_models_positions_is_asked(checkpoint: Checkpoint) -> None:
-    """The limit itself is usable."""
-    longest = QuestionSet((Question("rambling", " ".join(["dog"] * (POSITIONS - 2))),))
-    assert CpuEngine(checkpoint, longest).answer(pictures(1, SIDE), 1).p_yes.shape == (1, 1)
-
-
-def test_failure_of_the_model_is_a_lost_device(checkpoint: Checkpoint) -> None:
-    """What torch raises inside a layer becomes DeviceLost with the cause kept."""
-    layer = checkpoint.vqa.text_encoder.encoder.layer[1].output.dense
-    layer.weight = torch.nn.Parameter(layer.weight[:, :-1])
-    with pytest.raises(DeviceLost, match="failed on the CPU") as lost:
-        CpuEngine(checkpoint, QUESTIONS).warm()
-    assert isinstance(lost.value.__cause__, RuntimeError)
-
-
-def test_answers_that_are_no_numbers_are_a_lost_device(checkpoint: Checkpoint) -> None:
-    """Damaged weights must not pass for an answer: no comparison with a threshold would ever hold."""
-    with torch.no_grad():
-        checkpoint.vqa.vision_model.post_layernorm.weight[0] = float("nan")
-    with pytest.raises(DeviceLost, match="NaN"):
-        CpuEngine(checkpoint, QUESTIONS).warm()
-
-
-def test_threads_are_torchs(checkpoint: Checkpoint) -> None:
-    """The number of threads is set for the process; by default torch's own choice stands."""
-    CpuEngine(checkpoint, QUESTIONS, threads=2)
-    assert torch.get_num_threads() == 2
-    CpuEngine(checkpoint, QUESTIONS)
-    assert torch.get_num_threads() == 2
+def test_frames_beyond_the_largest_bucket_are_the_programs_refusal(artifact: Artifact) -> None:
+    """The program itself holds the sizes it was compiled for."""
+    engine = on_cpu(artifact)
+    engine.buckets = (16,)
+    with pytest.raises(DeviceLost, match="cpu failed with 16 frames"):
+        engine.answer(np.zeros((16, SIDE, SIDE, 3), np.uint8), 16)

@@ -23,11 +23,14 @@ def test_fingerprint_is_stable() -> None:
         (BARKING,),
         (BARKING, dataclasses.replace(EATING, ask="does the dog eat?")),
         (BARKING, dataclasses.replace(EATING, behavior="feeding")),
+        (BARKING, dataclasses.replace(EATING, yes=("eating",))),
+        (BARKING, dataclasses.replace(EATING, no=("no", "sleeping"))),
+        (BARKING, dataclasses.replace(EATING, yes=("no",), no=("yes",))),
     ],
-    ids=["order", "fewer", "wording", "behavior"],
+    ids=["order", "fewer", "wording", "behavior", "yes", "no", "swapped"],
 )
 def test_fingerprint_changes_with_what_is_asked(changed: tuple[Question, ...]) -> None:
-    """Order, number, wording and name each change what the answers mean, hence the fingerprint."""
+    """Order, number, wording, name and candidates each change what the answers mean, hence the fingerprint."""
     assert QuestionSet(changed).fingerprint != QuestionSet((BARKING, EATING)).fingerprint
 
 
@@ -66,3 +69,18 @@ def test_behavior_must_not_be_asked_twice() -> None:
     """Two questions of one behavior could not be told apart in the events."""
     with pytest.raises(QuestionError, match="'barking' is asked twice"):
         QuestionSet((BARKING, EATING, dataclasses.replace(BARKING, ask="does it bark?")))
+
+
+@pytest.mark.parametrize(
+    ("candidates", "sentence"),
+    [
+        ({"yes": ()}, r"yes candidates of behavior 'eating' are \[\]: give at least one word"),
+        ({"no": ("no", " ")}, "no candidates of behavior 'eating'"),
+        ({"yes": ("yes", "No")}, "candidate 'no' of behavior 'eating' stands there twice"),
+    ],
+    ids=["none", "blank", "both"],
+)
+def test_candidates_must_be_words_that_tell_yes_from_no(candidates: dict[str, tuple[str, ...]], sentence: str) -> None:
+    """None, a blank one, and one on both sides are refused by the name of the behavior."""
+    with pytest.raises(QuestionError, match=sentence):
+        Question("eating", "what does it do?", **candidates)

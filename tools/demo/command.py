@@ -14,9 +14,10 @@ import typer
 from tools.errors import CommandError
 from tools.options import (
     DEFAULT_GROUP,
-    DEMO_CHECKPOINT,
     DEMO_QUESTIONS,
+    ArtifactOption,
     BootstrapOption,
+    DeviceOption,
     JsonOption,
     ModelOption,
     QuestionsOption,
@@ -44,7 +45,9 @@ def demo(  # noqa: PLR0913  (a command's options)
     seeds: Annotated[str | None, typer.Option("--seeds", metavar="A-B", help="Perform every seed from A to B, add up.")] = None,
     cameras: Annotated[int, typer.Option("--cameras", min=1, max=64, help="How many.")] = 3,
     speed: Annotated[str, typer.Option("--speed", metavar="N|max", help="Event time per wall time.")] = "4",
-    model: ModelOption = str(DEMO_CHECKPOINT),
+    model: ModelOption = None,
+    artifacts: ArtifactOption = None,
+    devices: DeviceOption = None,
     questions: QuestionsOption = DEMO_QUESTIONS,
     bootstrap_servers: BootstrapOption = None,
     json_target: JsonOption = None,
@@ -59,13 +62,15 @@ def demo(  # noqa: PLR0913  (a command's options)
     from tools.assembly import open_device
     from tools.broker.find import find_broker
     from tools.demo import report
+    from tools.devices import DeviceChoice
 
     # its notices while fresh topics and a fresh group settle would tear the live view; what fails for good is raised
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     wanted = _seeds(seeds) if seeds else range(seed, seed + 1)
     started_s = time.monotonic()
-    with find_broker(bootstrap_servers) as broker, open_device(model, questions, None) as device:
-        err.print(f"{broker.name} {broker.version} at {broker.bootstrap_servers}, weights {device.engine.weights}")
+    choice = DeviceChoice.of(model, artifacts, devices, questions)
+    with find_broker(bootstrap_servers) as broker, open_device(choice, None) as device:
+        err.print(f"{broker.name} {broker.version} at {broker.bootstrap_servers}, {device.engine.described}")
         results = [_perform(broker, device, each, cameras, parse_speed(speed), svg) for each in wanted]
     if json_target is not None:
         write_json(json_target, report.as_json(results, {"name": broker.name, "version": broker.version}))

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from tools.errors import CommandError
-from tools.options import DEMO_CHECKPOINT
+from tools.options import DEMO_CHECKPOINT, DEMO_QUESTIONS
 from tools.screen import err, out, progress_bar
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def train(
 
     Ends with status 1 if a question is answered worse than the floor. Example: tools/run train --out /tmp/checkpoint --seed 2
     """
-    from pipeline import checkpoint
-    from pipeline.engine import CpuEngine
+    from pipeline.engine import Device, Engine
+    from tools.compile import cached
     from tools.train.dataset import render_clips
     from tools.train.evaluate import good_enough, judge
     from tools.train.model import QUESTIONS
@@ -45,7 +45,7 @@ def train(
     with progress_bar() as bar:
         task = bar.add_task("rendering held-out clips")
         held_out = render_clips(seed, clips, lambda done, total: bar.update(task, completed=done, total=total))
-    scores = judge(CpuEngine(checkpoint.load(str(out_dir)), QUESTIONS, buckets=(64,)), held_out)
+    scores = judge(Engine(cached(str(out_dir), DEMO_QUESTIONS), Device("cpu"), QUESTIONS), held_out)
     save_record(record, clips, scores, out_dir)
     _print_scores(scores)
     if not good_enough(scores):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine import CpuEngine
+from pipeline.engine import Engine
 from pipeline.preprocess import fit
 from tools.train.dataset import Clips
 
@@ -31,7 +31,7 @@ class Score:
         return (self.true_positive_rate + self.true_negative_rate) / 2
 
 
-def judge(engine: CpuEngine, clips: Clips) -> tuple[Score, ...]:
+def judge(engine: Engine, clips: Clips) -> tuple[Score, ...]:
     """Score every question at threshold 0.5; the clips' truth is in the order of the engine's questions."""
     said = p_yes(engine, clips.frames) > _YES
     true = clips.truth > 0
@@ -46,7 +46,7 @@ def judge(engine: CpuEngine, clips: Clips) -> tuple[Score, ...]:
     )
 
 
-def p_yes(engine: CpuEngine, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+def p_yes(engine: Engine, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
     """P(yes) of every question about every RGB picture, (n, Q)."""
     bucket = engine.buckets[-1]
     answers = []

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering
 
+from pipeline.packing import Vocabulary as Words
 from pipeline.questions import Question, QuestionSet
 from tools.scenes.moments import BEHAVIORS
 from tools.train.dataset import IMAGE_SIZE
@@ -48,6 +49,10 @@ class Vocabulary:
     end: int
     yes: int
     no: int
+
+    def words(self, max_positions: int) -> Words:
+        """As the pipeline packs questions with."""
+        return Words(lambda text: list(self.tokenizer(text)["input_ids"]), self.start, self.tokenizer.unk_token_id, max_positions)
 
 
 def make_vocabulary() -> Vocabulary:

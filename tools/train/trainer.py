@@ -93,12 +93,11 @@ class Learner(nn.Module):
         self.covers = nn.Linear(WIDTH, len(CLASSES))
         self.guess = nn.Linear(WIDTH, len(BEHAVIORS))
         self.vocabulary = vocabulary
-        encoded = [vocabulary.tokenizer(question.ask)["input_ids"] for question in QUESTIONS.questions]
-        packed = pack(encoded, max_positions=model.config.text_config.max_position_embeddings)
+        packed = pack(QUESTIONS, vocabulary.words(model.config.text_config.max_position_embeddings)).inputs
         self.token_ids, self.positions, self.segments, owners = map(
             torch.from_numpy, (packed.token_ids, packed.positions, packed.segments, packed.owners)
         )
-        count = len(encoded)
+        count = len(QUESTIONS.questions)
         same = torch.eye(count, dtype=torch.bool)
         self._own_answer = torch.cat([torch.cat([same, torch.zeros_like(same)], 1), torch.cat([same, same], 1)])
         self._own_question = (owners[:, None] == self.segments[None]).repeat(2, 1)

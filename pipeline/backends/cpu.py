@@ -1,0 +1,117 @@
+"""The host's processor: one `torch.export` program per stage that takes any batch and any question set up to the capacity.
+
+Nothing is compiled for the machine at hand: the programs call the kernels of PyTorch and oneDNN, which choose by instruction set
+when they run. So an artifact moves between hosts, and neither side needs a C++ compiler.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.export import Dim, export, load, save
+
+from pipeline.backends.backend import Component, Failure, Programs, Spec, one_program_each
+from pipeline.backends.cpu_layers import keep_freed_memory, lower, missing_instructions
+from pipeline.blip import BlipVqa
+from pipeline.capacity import Capacity
+from pipeline.errors import CompileFailed
+from pipeline.packing import QuestionInputs
+from pipeline.stages import Program, Stage, dynamic_axes, join
+
+_PROGRAM = "program.pt2"
+
+
+class Cpu:
+    """The backend `cpu`."""
+
+    name = "cpu"
+
+    def refusal(self, spec: Spec) -> str | None:
+        """See `Backend`."""
+        return missing_instructions(spec.precision.value)
+
+    def environment(self, core: int) -> Mapping[str, str]:
+        """See `Backend`: nothing."""
+        assert core == 0, core
+        return {}
+
+    def versions(self) -> Mapping[str, str]:
+        """See `Backend`: a program names PyTorch's operators, which change between minor versions."""
+        return {"torch": torch.__version__.split("+")[0]}
+
+    def flags(self, spec: Spec) -> tuple[str, ...]:
+        """See `Backend`."""
+        return (f"largest batch {spec.buckets[-1]}",)
+
+    def components(self, spec: Spec) -> tuple[Component, ...]:
+        """See `Backend`."""
+        return one_program_each(spec)
+
+    def prepare(self, blip: BlipVqa, spec: Spec, shared: Path) -> tuple[BlipVqa, torch.dtype]:
+        """See `Backend`; weights stand in the programs, once, so nothing is shared."""
+        del shared
+        return lower(blip, spec.precision.value), torch.float32
+
+    def compile(self, stage: nn.Module, inputs: Sequence[Tensor], component: Component, spec: Spec, folder: Path) -> None:
+        """See `Backend`."""
+        sizes = Dim("batch", min=1, max=max(spec.buckets[-1], 2)), Dim("tokens", min=1, max=spec.capacity.tokens)
+        slots = Dim("slots", min=1, max=spec.capacity.slots)
+        try:
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch.export speaks of its own internals
+                program = export(stage, tuple(inputs), dynamic_shapes=dynamic_axes(component.stage, *sizes, slots))
+                save(program, folder / _PROGRAM)
+        except (RuntimeError, ValueError, OSError) as error:
+            msg = f"torch.export refused the {component.name}: {error}"
+            raise CompileFailed(msg) from error
+
+    def load(self, programs: Programs, core: int) -> "CpuRunner":
+        """See `Backend`."""
+        assert core == 0, core
+        keep_freed_memory()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            loaded: dict[Stage, Program] = {
+                component.stage: load(folder / _PROGRAM).module() for component, folder in programs.folders.items()
+            }
+        return CpuRunner(join(loaded), programs.spec.capacity)
+
+    def classify(self, error: Exception) -> Failure:
+        """See `Backend`: a processor has no passing moods; what fails once fails again."""
+        del error
+        return Failure.DEVICE_LOST
+
+
+class CpuRunner:
+    """The programs on the host's threads. See `Runner`."""
+
+    submitters = 1  # one call keeps every core busy
+    takes_any_batch = True
+
+    def __init__(self, program: Program, capacity: Capacity) -> None:
+        """Take the joined program."""
+        self._program = program
+        self._capacity = capacity
+
+    def ask(self, questions: QuestionInputs) -> None:
+        """See `Runner`."""
+        self._capacity.refuse(questions.size)
+        self._questions = tuple(map(torch.from_numpy, questions.arrays))
+
+    def run(self, frames_BSS3: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Runner`."""
+        with torch.inference_mode():
+            scores: NDArray[np.float32] = self._program(torch.tensor(frames_BSS3), *self._questions).numpy()
+        return scores
+
+    def close(self) -> None:
+        """See `Runner`: nothing is held."""
+
+
+def make() -> Cpu:
+    """The backend."""
+    return Cpu()

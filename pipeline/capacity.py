@@ -60,7 +60,7 @@ class Capacity:
 
 
 DEFAULT_CAPACITY = Capacity(16, 128)
-"""Sixteen yes/no questions of eight tokens, the length of `is the dog on the sofa?`."""
+"""Sixteen yes/no questions of eight tokens, the length of `is there a dog barking?`."""
 
 RUNGS = (Capacity(8, 72), DEFAULT_CAPACITY)
 """Sizes that are compiled where shapes are static, up to the artifact's own capacity: the smallest that holds a set is used."""

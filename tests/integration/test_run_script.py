@@ -74,3 +74,19 @@ def test_a_second_call_installs_nothing(tmp_path: Path) -> None:
     )
     assert done.stdout == "ran -P -m tools watch a b.mp4\n"
     assert os.fspath(python.parent) not in done.stderr
+
+
+def test_bench_installs_what_draws_and_the_tests_hold_it(tmp_path: Path) -> None:
+    """A worker's environment is not enough for bench; the gate's is, so the two never install in turns."""
+    checkout, environment = machine(tmp_path, python3="exit 0", df="echo; echo / 1 1 9000 1% /")
+    python = checkout / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "ran ${1##*/} $2"\n', encoding="utf-8")
+    python.chmod(0o755)
+    said = [
+        subprocess.run(
+            [checkout / "tools" / "run", command], env=environment, capture_output=True, text=True, check=True
+        ).stdout.splitlines()[:-1]
+        for command in ("watch", "bench", "test", "bench", "watch")
+    ]
+    assert said == [["ran install.py run"], ["ran install.py charts"], ["ran install.py test"], [], []]

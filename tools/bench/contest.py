@@ -1,124 +1,159 @@
-"""The contenders of `bench model`, on one frame batch, in interleaved rounds: a slow moment of the machine hits them all."""
+"""The contenders of `bench model` on the same weights and pictures, in interleaved rounds, and the figures that follow."""
 
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from statistics import median
+from collections.abc import Hashable, Mapping
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
 
-from pipeline.checkpoint import Checkpoint
-from pipeline.engine import CpuEngine
-from pipeline.questions import Question, QuestionSet
-from pipeline.reference import generate, normalise, read_answers, share_image
+from pipeline.answers import Answers
+from pipeline.backends.backend import Precision
+from pipeline.compile import Report, compare
+from pipeline.packing import PackedQuestions
+from tools.bench.engines import BACKEND, Plan, Source, compile_engines, rung_set, scenes
+from tools.bench.figures import TOLERANCE, CompiledFigures, Figures
+from tools.bench.flops import flops_per_frame
+from tools.bench.hugging_face import HuggingFace
+from tools.bench.timing import Product, Work, medians, slope
 
-WORDINGS = (
-    "is there a dog?",
-    "is there a person?",
-    "is the dog barking?",
-    "is the dog playing with a ball?",
-    "is the dog chewing the furniture?",
-    "is the dog on the sofa?",
-    "is the dog eating?",
-    "is the dog sleeping?",
-)
-_PRODUCTS = 20
-"""Matrix products per measurement: 50 ms and more at the base model's size."""
+_RUNGS = (8, 16)
+"""Questions of eight tokens: what the capacity's rungs are made for."""
+_MORE_ROUNDS = 3
+"""A question is about 1 % of a frame, eight are about 10 %: noise must stay well below."""
 
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What a run measured. Seconds are per frame, medians over the rounds."""
-
-    questions: int
-    bucket: int
-    generate_s: float
-    """Hugging Face `generate()`, one question after the other, from normalised pixels."""
-    shared_image_s: float
-    """Image encoded once, then Hugging Face's text encoder and one decoder step per question."""
-    packed_s: float
-    """This project's engine, from uint8 pixels."""
-    speedup: float
-    """generate_s / packed_s."""
-    matrix_gflops: float
-    """float32 matrix product at the model's main shape: image tokens x width by width x MLP width."""
-    max_abs_dp: float
-    """Largest difference of P(yes) or share between the packed pass and `generate()`."""
-    threads: int
-    rounds: int
-    torch: str
-    transformers: str
-
-
-def question_set(count: int) -> QuestionSet:
-    """So many questions of a pet camera's usual length; beyond eight the wordings repeat."""
-    return QuestionSet(tuple(Question(f"question_{index + 1}", WORDINGS[index % len(WORDINGS)]) for index in range(count)))
+Took = Mapping[Hashable, float]
+"""Median seconds per contender: Hugging Face's by name, artifacts by precision and bucket, matrix products by shape."""
 
 
 class Contest:
-    """All contenders over the same weights, frames and threads."""
+    """Makes the contenders ready and lets them meet."""
 
-    def __init__(self, checkpoint: Checkpoint, questions: QuestionSet, *, bucket: int, threads: int | None) -> None:
-        """Draw the frames: noise, since no contender's time depends on what is on them."""
-        self._checkpoint = checkpoint
-        self._engine = CpuEngine(checkpoint, questions, buckets=(bucket,), threads=threads)
-        self._asked = [checkpoint.tokenize(question.ask) for question in questions.questions]
-        side = checkpoint.image.size
-        self._frames = np.random.default_rng(0).integers(0, 256, (bucket, side, side, 3), np.uint8)
-        self._pixels = normalise(list(self._frames), checkpoint.image)
-        vision = checkpoint.vqa.config.vision_config
-        tokens = bucket * ((side // vision.patch_size) ** 2 + 1)
-        self._factors = torch.randn(tokens, vision.hidden_size), torch.randn(vision.hidden_size, vision.intermediate_size)
+    def __init__(self, source: Source, plan: Plan, folder: Path, report: Report) -> None:
+        """Compile every precision, then load the checkpoint for the others.
 
-    def run(self, rounds: Iterable[int]) -> Figures:
-        """Meet once untimed, compare the answers, then take the rounds."""
-        max_abs_dp = self._difference()
-        self._share_image()
-        contenders = (self._generate, self._share_image, self._pack, self._multiply)
-        timed = [[_seconds(contender) for contender in contenders] for _ in rounds]
-        generate_s, shared_image_s, packed_s, products_s = (median(column) for column in zip(*timed, strict=True))
-        bucket = len(self._frames)
-        (tokens, width), (_, mlp) = (factor.shape for factor in self._factors)
+        Args:
+            source: makes the checkpoint.
+            plan: what is measured.
+            folder: for the artifacts.
+            report: told of every step.
+        """
+        self._plan = plan
+        self._report = report
+        self._engines = compile_engines(source, plan, folder, report)
+        report("building the model", 0, 1)
+        checkpoint = source()
+        self._config = checkpoint.vqa.config
+        drawn = scenes(folder, checkpoint.image.size)
+        self._frames = np.resize(drawn, (plan.buckets[-1], *drawn.shape[1:]))  # repeats or cuts
+        self._differing = min(len(drawn), plan.buckets[-1])
+        self._hugging_face = HuggingFace(checkpoint, plan.questions, self._frames[0])
+        lengths = [len(checkpoint.vocabulary.tokenize(question.ask)) for question in plan.questions.questions]
+        self._flops = flops_per_frame(self._config, lengths)
+
+    def run(self) -> Figures:
+        """Compare the answers, take the rounds, then the slope."""
+        off = self._deviations()
+        missing = self._compile_hugging_face()
+        products = self._products()
+        contenders = self._contenders(is_compiled=missing is None) | {shape: each.run for shape, each in products.items()}
+        took: Took = medians(contenders, self._plan.rounds, self._report)
+        matrix_flops_s = max(each.flops / took[shape] for shape, each in products.items())
+        compiled = self._compiled_figures(took, off, matrix_flops_s)
+        best = min((each for each in compiled if each.precision == Precision.FP32), key=lambda each: each.frame_s)
         return Figures(
-            questions=len(self._asked),
-            bucket=bucket,
-            generate_s=generate_s / bucket,
-            shared_image_s=shared_image_s / bucket,
-            packed_s=packed_s / bucket,
-            speedup=generate_s / packed_s,
-            matrix_gflops=_PRODUCTS * 2 * tokens * width * mlp / products_s / 1e9,
-            max_abs_dp=max_abs_dp,
+            questions=len(self._plan.questions.questions),
+            bucket=1,
+            generate_s=took["generate"],
+            generate_batch_s=took["generate_batch"],
+            generate_batch_compiled_s=took.get("generate_batch_compiled"),
+            generate_batch_compiled_missing=missing,
+            shared_image_s=took["share_image"],
+            packed_s=took["packed"],
+            speedup=took["generate"] / took["packed"],
+            max_abs_dp=off["packed"],
+            compiled=compiled,
+            best_bucket=best.bucket,
+            best_speedup=took["generate"] / best.frame_s,
+            extra_question_percent=self._extra_question_percent(best.bucket),
+            flops_per_frame=self._flops,
+            matrix_gflops=matrix_flops_s / 1e9,
             threads=torch.get_num_threads(),
-            rounds=len(timed),
+            rounds=self._plan.rounds,
             torch=torch.__version__,
             transformers=transformers.__version__,
         )
 
-    def _difference(self) -> float:
-        first_BQV = torch.stack([generate(self._checkpoint.vqa, self._pixels, tokens).first_logits for tokens in self._asked], 1)
-        reference = read_answers(first_BQV, self._checkpoint.blip.tokens)
-        answers = self._engine.answer(self._frames, len(self._frames))
-        return float(max(abs(answers.p_yes - reference.p_yes).max(), abs(answers.share - reference.share).max()))
+    def _deviations(self) -> dict[Hashable, float]:
+        """Largest difference of P(yes) or share from `generate()`'s, of the packed pass and of each artifact at each bucket."""
+        differing = self._frames[: self._differing]
+        self._report("asking generate()", 0, 1)
+        reference = self._hugging_face.answers(differing)
+        off: dict[Hashable, float] = {
+            "packed": compare(self._hugging_face.packed_answers(differing), reference, TOLERANCE).max_abs_dp
+        }
+        for number, (precision, engine) in enumerate(self._engines.items()):
+            self._report(f"{precision.value}: comparing the answers", number, len(self._engines))
+            for bucket in self._plan.buckets:
+                answers = engine.answer(self._frames[:bucket], bucket)
+                rows = np.arange(bucket) % self._differing
+                expected = Answers(p_yes=reference.p_yes[rows], share=reference.share[rows])
+                off[precision, bucket] = compare(answers, expected, TOLERANCE).max_abs_dp
+        return off
 
-    def _generate(self) -> None:
-        for tokens in self._asked:
-            generate(self._checkpoint.vqa, self._pixels, tokens)
+    def _compile_hugging_face(self) -> str | None:
+        """Put `generate()` under torch.compile; say why it is left out."""
+        if self._plan.torch_compile_s is None:
+            return "left out by --no-torch-compile"
+        self._report("torch.compile", 0, 1)
+        return self._hugging_face.compile(self._plan.torch_compile_s)
 
-    def _share_image(self) -> None:
-        share_image(self._checkpoint.vqa, self._pixels, self._asked)
+    def _contenders(self, *, is_compiled: bool) -> dict[Hashable, Work]:
+        alone = self._hugging_face
+        contenders: dict[Hashable, Work] = {
+            "generate": alone.generate,
+            "generate_batch": alone.generate_batch,
+            "share_image": alone.share_image,
+            "packed": alone.packed,
+        }
+        if is_compiled:
+            contenders["generate_batch_compiled"] = alone.generate_batch_compiled
+        for precision, engine in self._engines.items():
+            for bucket in self._plan.buckets:
+                contenders[precision, bucket] = partial(engine.answer, self._frames[:bucket], bucket)
+        return contenders
 
-    def _pack(self) -> None:
-        self._engine.answer(self._frames, len(self._frames))
+    def _products(self) -> dict[Hashable, Product]:
+        vision = self._config.vision_config
+        tokens, width = (vision.image_size // vision.patch_size) ** 2 + 1, vision.hidden_size
+        shapes = [
+            (tokens * bucket, width, columns) for bucket in self._plan.buckets for columns in (vision.intermediate_size, width)
+        ]
+        return {shape: Product.of(*shape) for shape in shapes}
 
-    def _multiply(self) -> None:
-        left, right = self._factors
-        for _ in range(_PRODUCTS):
-            torch.mm(left, right)
+    def _compiled_figures(self, took: Took, off: Mapping[Hashable, float], matrix_flops_s: float) -> tuple[CompiledFigures, ...]:
+        return tuple(
+            CompiledFigures(
+                backend=BACKEND,
+                precision=precision.value,
+                bucket=bucket,
+                frame_s=took[precision, bucket] / bucket,
+                share_of_matrix_rate=self._flops * bucket / took[precision, bucket] / matrix_flops_s,
+                max_abs_dp=off[precision, bucket],
+            )
+            for precision in self._engines
+            for bucket in self._plan.buckets
+        )
 
+    def _extra_question_percent(self, bucket: int) -> float:
+        engine = self._engines[Precision.FP32]
+        packed = [engine.prepare(rung_set(count)) for count in _RUNGS]
+        assert [each.inputs.size.tokens for each in packed] == [8 * count for count in _RUNGS], packed
 
-def _seconds(work: Callable[[], None]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
+        def answer(questions: PackedQuestions) -> None:
+            engine.ask(questions)
+            engine.answer(self._frames[:bucket], bucket)
+
+        more = slope(partial(answer, packed[0]), partial(answer, packed[1]), _MORE_ROUNDS * self._plan.rounds, self._report)
+        return more / (_RUNGS[1] - _RUNGS[0]) * 100

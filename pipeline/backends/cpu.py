@@ -6,13 +6,15 @@ when they run. So an artifact moves between hosts, and neither side needs a C++ 
 
 import warnings
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.export import Dim, export, load, save
+from torch.export import Dim, ExportedProgram, export, load, save
+from torch.fx import GraphModule, Node
 
 from pipeline.backends.backend import Component, Failure, Programs, Spec, one_program_each
 from pipeline.backends.cpu_layers import keep_freed_memory, lower, missing_instructions
@@ -64,6 +66,7 @@ class Cpu:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch.export speaks of its own internals
                 program = export(stage, tuple(inputs), dynamic_shapes=dynamic_axes(component.stage, *sizes, slots))
+                _drop_idle_steps(program)
                 save(program, folder / _PROGRAM)
         except (RuntimeError, ValueError, OSError) as error:
             msg = f"torch.export refused the {component.name}: {error}"
@@ -76,7 +79,8 @@ class Cpu:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             loaded: dict[Stage, Program] = {
-                component.stage: load(folder / _PROGRAM).module() for component, folder in programs.folders.items()
+                component.stage: _with_weights_at_hand(load(folder / _PROGRAM).module())
+                for component, folder in programs.folders.items()
             }
         return CpuRunner(join(loaded), programs.spec.capacity)
 
@@ -84,6 +88,34 @@ class Cpu:
         """See `Backend`: a processor has no passing moods; what fails once fails again."""
         del error
         return Failure.DEVICE_LOST
+
+
+def _drop_idle_steps(program: ExportedProgram) -> None:
+    """Take out what the export leaves behind and no answer depends on: each step costs its call at every frame."""
+    graph = program.graph_module.graph
+    aten = torch.ops.aten
+    for node in list(graph.nodes):
+        if node.target is aten._assert_tensor_metadata.default:  # noqa: SLF001  (the operator's name)
+            graph.erase_node(node)
+        elif node.target is aten.dropout.default or (node.target is aten.to.dtype and _changes_nothing(node)):
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+    program.graph_module.recompile()
+
+
+def _with_weights_at_hand(program: GraphModule) -> GraphModule:
+    """Let every weight be one look-up away: behind a path of modules each costs several, at every frame."""
+    for number, node in enumerate(program.graph.find_nodes(op="get_attr")):
+        name = f"weight_{number}"
+        program.__dict__[name] = attrgetter(str(node.target))(program)
+        node.target = name
+    program.recompile()
+    return program
+
+
+def _changes_nothing(cast: Node) -> bool:
+    given = cast.args[0]
+    return isinstance(given, Node) and given.meta["val"].dtype == cast.meta["val"].dtype
 
 
 class CpuRunner:

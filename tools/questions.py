@@ -42,6 +42,8 @@ class _Question(_Strict):
 
     behavior: str
     ask: str
+    yes: tuple[str, ...] = ("yes",)
+    no: tuple[str, ...] = ("no",)
     start_above: float = Field(default=0.65, ge=0, le=1)
     stop_below: float = Field(default=0.35, ge=0, le=1)
     start_after_s: float = Field(default=2.0, ge=0)
@@ -52,7 +54,7 @@ class _Question(_Strict):
     severity: str = "info"
 
     def rule(self) -> DebounceRule:
-        return DebounceRule(**self.model_dump(exclude={"ask"}))
+        return DebounceRule(**self.model_dump(exclude={"ask", "yes", "no"}))
 
 
 class _File(_Strict):
@@ -83,7 +85,7 @@ def load_questions(path: Path) -> QuestionFile:
         raise CommandError(_first_complaint(path, error)) from error
     stream = parsed.stream
     try:
-        questions = QuestionSet(tuple(Question(item.behavior, item.ask) for item in parsed.question))
+        questions = QuestionSet(tuple(Question(item.behavior, item.ask, item.yes, item.no) for item in parsed.question))
         return QuestionFile(
             questions=questions,
             debounce=DebounceRules.of(

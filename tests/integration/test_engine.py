@@ -4,15 +4,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.artifact import Artifact, open_artifact
+from pipeline.backends.backend import Runner
+from pipeline.backends.cpu import Cpu
 from pipeline.capacity import Capacity
 from pipeline.checkpoint import Checkpoint, load
 from pipeline.errors import DeviceLost, QuestionError
+from pipeline.packing import Vocabulary, pack
 from pipeline.questions import Question, QuestionSet
 from pipeline.reference import answers_alone
 from tests.integration.compiled import BUCKETS, compiled, on_cpu, padded, spec
-from tests.integration.tiny_checkpoint import POSITIONS, QUESTIONS, SIDE, pictures, save_tiny
+from tests.integration.tiny_checkpoint import POSITIONS, QUESTIONS, SIDE, pictures, save_tiny, tiny_tokenizer
 
 TOLERANCE = 1e-4
 CAPACITY = Capacity(16, 48)
@@ -24,6 +29,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("engine")
     compiled(save_tiny(root / "model"), root / "artifact", spec(capacity=CAPACITY))
     return root
+
+
+def vocabulary() -> Vocabulary:
+    """The small checkpoint's."""
+    tokenizer = tiny_tokenizer()
+    ids = tokenizer.get_vocab()
+    return Vocabulary(lambda text: list(tokenizer(text)["input_ids"]), ids["[DEC]"], ids["[UNK]"], POSITIONS)
 
 
 @pytest.fixture
@@ -84,6 +96,26 @@ def test_one_artifact_answers_any_question_set(artifact: Artifact, checkpoint: C
     np.testing.assert_allclose(answers.share, reference.share, rtol=0, atol=TOLERANCE)
     engine.ask(engine.prepare(QUESTIONS))
     np.testing.assert_array_equal(engine.answer(frames, 2).p_yes, before.p_yes)
+
+
+@pytest.fixture(scope="module")
+def runner(folder: Path) -> Runner:
+    """The artifact's program, as the engine runs it."""
+    return Cpu().load(open_artifact(folder / "artifact").programs(Cpu()), 0)
+
+
+@settings(max_examples=25)
+@given(frames=st.integers(1, 4), more_slots=st.integers(0, 12), more_tokens=st.integers(0, 10), filling=st.integers(0, 255))
+def test_padding_has_no_influence(runner: Runner, frames: int, more_slots: int, more_tokens: int, filling: int) -> None:
+    """Unused slots, unused tokens and whatever lies behind the frames of a batch: the scores stay what they are."""
+    inputs = pack(QUESTIONS, vocabulary()).inputs
+    pixels = pictures(frames, SIDE)
+    runner.ask(inputs)
+    alone = runner.run(pixels)
+    runner.ask(inputs.padded(Capacity(inputs.size.slots + more_slots, inputs.size.tokens + more_tokens)))
+    scores = runner.run(padded(pixels, 8, filling))
+    np.testing.assert_allclose(scores[:frames, : inputs.size.slots], alone, rtol=0, atol=1e-5)
+    assert np.isfinite(scores).all()
 
 
 def test_a_set_over_the_capacity_is_refused_by_limit_and_excess(artifact: Artifact) -> None:

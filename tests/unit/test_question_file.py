@@ -181,3 +181,13 @@ def test_cameras_thresholds_must_fit_what_is_taken(tmp_path: Path) -> None:
     path = written(tmp_path, "revision = 2\n" + GOOD.replace("chewing_furniture", "chewing_shoes"))
     with pytest.raises(CommandError, match=r"camera 'den': thresholds of 'chewing_furniture'.*read at the start"):
         reload_questions(path, before, registry)
+
+
+def test_candidates_are_read_and_yes_and_no_where_none_are_given(tmp_path: Path) -> None:
+    """Any words of the model's for either side; what is wrong with them is said with the file's name."""
+    assert (load_questions(written(tmp_path, GOOD)).questions.questions[0].yes) == ("yes",)
+    chosen = GOOD + 'yes = ["chewing", "biting the table"]\nno = ["nothing", "sleeping"]\n'
+    question = load_questions(written(tmp_path, chosen)).questions.questions[0]
+    assert (question.yes, question.no) == (("chewing", "biting the table"), ("nothing", "sleeping"))
+    with pytest.raises(CommandError, match=r"questions\.toml: candidate 'no' of behavior 'chewing_furniture' stands there twice"):
+        load_questions(written(tmp_path, GOOD + 'yes = ["yes", "no"]\n'))

@@ -1,0 +1,96 @@
+"""Which device a command starts: the first that works, with the reason why those before it did not."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.engine import Device
+from pipeline.errors import ArtifactError, DeviceUnavailable
+from tests.integration.compiled import compiled
+from tests.integration.tiny_checkpoint import QUESTIONS, save_tiny
+from tools.devices import DeviceChoice, parse_device, start
+from tools.errors import CommandError
+from tools.options import DEMO_QUESTIONS
+
+NOWHERE = pytest.mark.skipif(torch.cuda.is_available(), reason="HERE IS A GPU: that a missing one is passed over is not tested")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small checkpoint and, beside it, its artifact for the CPU."""
+    folder = tmp_path_factory.mktemp("devices")
+    compiled(save_tiny(folder / "model"), folder / "artifact")
+    return folder
+
+
+def choice(root: Path, *devices: str, artifacts: tuple[Path, ...] | None = None, model: str | None = None) -> DeviceChoice:
+    """What a command was told."""
+    return DeviceChoice.of(model, (root / "artifact",) if artifacts is None else artifacts, devices, DEMO_QUESTIONS)
+
+
+@pytest.mark.parametrize(
+    ("said", "device"),
+    [("cpu", Device("cpu")), ("cuda:1", Device("cuda", 1)), ("neuron", Device("neuron")), ("neuron:11", Device("neuron", 11))],
+)
+def test_devices_are_read_as_they_are_written(said: str, device: Device) -> None:
+    """Kind and core."""
+    assert parse_device(said) == device
+
+
+@pytest.mark.parametrize("said", ["gpu", "cuda:", "cuda:x", "cpu:1", "neuron:-1", ""])
+def test_what_is_no_device_is_refused(said: str) -> None:
+    """With what would be right."""
+    with pytest.raises(CommandError, match="give neuron:CORE, cuda:INDEX or cpu"):
+        parse_device(said)
+
+
+def test_without_a_list_the_artifacts_say_what_is_started(root: Path) -> None:
+    """An artifact for the CPU runs on the CPU."""
+    assert start(choice(root), QUESTIONS).device == Device("cpu")
+
+
+@NOWHERE
+def test_first_device_that_starts_is_used_and_the_others_reasons_are_told(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """No artifact for it, no such hardware: each reason on standard error, then the next."""
+    engine = start(choice(root, "neuron:0", "cuda:0", "cpu"), QUESTIONS)
+    assert engine.device == Device("cpu")
+    said = " ".join(capfd.readouterr().err.split())
+    for device in ("neuron:0", "cuda:0"):
+        kind = device.split(":")[0]
+        assert f"device {device} does not start: no artifact for {device}" in said
+        assert f"`tools/run compile --backend {kind}` makes it" in said
+
+
+@NOWHERE
+def test_where_none_starts_every_reason_is_in_the_error(root: Path) -> None:
+    """A supervisor's log shows what to mend."""
+    with pytest.raises(DeviceUnavailable, match=r"no device starts: neuron:0: no artifact for neuron:0.*; cuda:0: no artifact"):
+        start(choice(root, "neuron:0", "cuda:0"), QUESTIONS)
+
+
+def test_damaged_artifact_of_the_only_device_is_its_own_error(root: Path, tmp_path: Path) -> None:
+    """No list, no falling back: the sentence of the artifact stands."""
+    broken = Path(shutil.copytree(root / "artifact", tmp_path / "artifact"))
+    (broken / "tokenizer.json").write_text("{}")
+    with pytest.raises(ArtifactError, match=r"tokenizer\.json is not the file"):
+        start(choice(root, artifacts=(broken,)), QUESTIONS)
+
+
+def test_two_artifacts_for_one_kind_of_device_are_refused(root: Path, tmp_path: Path) -> None:
+    """Nobody could tell which is meant."""
+    other = Path(shutil.copytree(root / "artifact", tmp_path / "artifact"))
+    with pytest.raises(CommandError, match="are both for cpu: give one for each kind of device"):
+        start(choice(root, artifacts=(root / "artifact", other)), QUESTIONS)
+
+
+def test_artifact_of_another_model_than_the_one_that_is_named_is_refused(root: Path, tmp_path: Path) -> None:
+    """--model beside --artifact says what the artifact must hold."""
+    assert start(choice(root, model=str(root / "model")), QUESTIONS).device == Device("cpu")
+    other = Path(shutil.copytree(root / "model", tmp_path / "model"))
+    weights = bytearray((other / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (other / "model.safetensors").write_bytes(weights)
+    with pytest.raises(ArtifactError, match="holds the weights"):
+        start(choice(root, model=str(other)), QUESTIONS)

@@ -30,10 +30,17 @@ def spec(
     return Spec(backend, precision, layout, buckets, capacity)
 
 
-def compiled(model: Checkpoint | Path, folder: Path, wanted: Spec | None = None, *, is_forced: bool = False) -> Artifact:
+def compiled(
+    model: Checkpoint | Path,
+    folder: Path,
+    wanted: Spec | None = None,
+    questions: QuestionSet = QUESTIONS,
+    *,
+    is_forced: bool = False,
+) -> Artifact:
     """Compile a checkpoint into `folder`, compared on four pictures."""
     checkpoint = load(str(model)) if isinstance(model, Path) else model
-    trial = Trial(QUESTIONS, pictures(4, checkpoint.image.size), is_forced)
+    trial = Trial(questions, pictures(4, checkpoint.image.size), is_forced)
     return compile_artifact(checkpoint, wanted or spec(), trial, folder, lambda _what, _done, _total: None)
 
 

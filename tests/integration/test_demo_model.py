@@ -1,17 +1,28 @@
 """The shipped checkpoint answers its questions about scenes it never saw, and its training can be repeated."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from pipeline.artifact import open_artifact
+from pipeline.backends.backend import Precision
+from pipeline.backends.cpu_layers import missing_instructions
+from pipeline.checkpoint import load
 from pipeline.engine import Device, Engine
+from tests.integration.compiled import compiled, spec
+from tools.__main__ import app
 from tools.compile import cached
 from tools.options import DEMO_CHECKPOINT, DEMO_QUESTIONS
 from tools.questions import load_questions
-from tools.train.dataset import picture, render_clips, render_pictures
-from tools.train.evaluate import judge, mean_balanced
+from tools.scenes.planning import plan
+from tools.scenes.video import film
+from tools.train.dataset import Clips, picture, render_clips, render_pictures
+from tools.train.evaluate import judge, mean_balanced, p_yes
 from tools.train.model import QUESTIONS, make_vocabulary
 from tools.train.save import read_loss
 from tools.train.trainer import BATCH, Logged, Schedule, Trainer
@@ -30,12 +41,58 @@ def _torch_as_before() -> Iterator[None]:
     torch.set_flush_denormal(False)
 
 
-def test_demo_checkpoint_answers_every_question_about_unseen_clips() -> None:
-    """Of 1,000 H.264 clips of new rooms each question is answered 95 % right, balanced, and all of them 97.5 % on average."""
-    clips = render_clips(UNSEEN_SEED, 1000, lambda _done, _total: None)
+@pytest.fixture(scope="module")
+def clips() -> Clips:
+    """1,000 H.264 clips of new rooms."""
+    return render_clips(UNSEEN_SEED, 1000, lambda _done, _total: None)
+
+
+def test_demo_checkpoint_answers_every_question_about_unseen_clips(clips: Clips) -> None:
+    """Each question is answered 95 % right, balanced, and all of them 97.5 % on average."""
     scores = judge(Engine(cached(str(DEMO_CHECKPOINT), DEMO_QUESTIONS), Device("cpu"), QUESTIONS), clips)
     assert {score.behavior: score.balanced for score in scores if score.balanced < 0.95} == {}
     assert mean_balanced(scores) >= 0.975, scores
+
+
+def in_precision(precision: str, folder: Path) -> Path:
+    """The demo checkpoint's CPU artifact."""
+    if (missing := missing_instructions(precision)) is not None:  # type: ignore[arg-type]
+        pytest.skip(f"NOT TESTED HERE: {missing}")
+    checkpoint = load(str(DEMO_CHECKPOINT))
+    return compiled(checkpoint, folder / precision, spec(precision=Precision(precision)), QUESTIONS).folder
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_lower_precision_flips_one_answer_in_a_thousand_at_most(clips: Clips, precision: str, tmp_path: Path) -> None:
+    """On 2,000 answers about unseen clips, at 0.5, against fp32; artifacts/README.md has the figures of more."""
+    some = clips.frames[:250]
+    lower = p_yes(Engine(open_artifact(in_precision(precision, tmp_path)), Device("cpu"), QUESTIONS), some)
+    full = p_yes(Engine(cached(str(DEMO_CHECKPOINT), DEMO_QUESTIONS), Device("cpu"), QUESTIONS), some)
+    assert np.abs(lower - full).max() > 0, "the same precision twice"
+    assert ((lower > 0.5) != (full > 0.5)).mean() <= 0.001
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A camera's minute of a room that nothing was chosen by."""
+    paths = film(plan(UNSEEN_SEED, 1), tmp_path_factory.mktemp("videos"), lambda _done, _total: None)
+    return [str(path) for path in paths]
+
+
+def events(videos: list[str], artifact: Path, target: Path) -> list[tuple[str, ...]]:
+    """What is told of the videos: everything but the scores."""
+    result = CliRunner().invoke(app, ["watch", *videos, "--artifact", str(artifact), "--json", str(target)])
+    assert result.exit_code == 0, result.output
+    told = [json.loads(line) for line in target.read_text().splitlines()]
+    return sorted((one["id"], one["type"], one["data"]["at"], str(one["data"].get("started_at"))) for one in told)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_lower_precision_changes_no_event(videos: list[str], precision: str, tmp_path: Path) -> None:
+    """The same events with the same ids at the same times on unseen videos."""
+    full = events(videos, cached(str(DEMO_CHECKPOINT), DEMO_QUESTIONS).folder, tmp_path / "full")
+    assert len(full) > 8
+    assert events(videos, in_precision(precision, tmp_path), tmp_path / "lower") == full
 
 
 def test_demo_questions_are_those_the_checkpoint_learned() -> None:

@@ -90,6 +90,7 @@ class Runner(Protocol):
 
         Raises:
             QuestionError: it is over the capacity.
+            DeviceUnavailable: what is prepared for its size does not fit into the device's memory.
         """
         ...
 

@@ -152,7 +152,7 @@ class Engine:
                     raise _NotFinite from error
                 if failure is Failure.RETRY and tries_left:
                     continue
-                msg = f"{self.device} failed with {frames} frames for {self.model_id}: {error}"
+                msg = f"{self.device} failed with {frames} frames for {self.model_id}: {error}; {self._backend.remedy(error)}"
                 raise DeviceLost(msg) from error
             if not np.isfinite(scores_BD2).all():
                 raise _NotFinite

@@ -174,3 +174,7 @@ class Backend(Protocol):
     def classify(self, error: Exception) -> Failure:
         """Say what an error of `Runner.run` means."""
         ...
+
+    def remedy(self, error: Exception) -> str:
+        """Say what whoever runs the host can do about it."""
+        ...

@@ -89,6 +89,11 @@ class Cpu:
         del error
         return Failure.DEVICE_LOST
 
+    def remedy(self, error: Exception) -> str:
+        """See `Backend`."""
+        del error
+        return "check this host's memory, then start the worker again"
+
 
 def _drop_idle_steps(program: ExportedProgram) -> None:
     """Take out what the export leaves behind and no answer depends on: each step costs its call at every frame."""

@@ -115,6 +115,11 @@ class Cuda:
 
         return Failure.RETRY if isinstance(error, torch.OutOfMemoryError) else Failure.DEVICE_LOST
 
+    def remedy(self, error: Exception) -> str:
+        """See `Backend`."""
+        del error
+        return "see nvidia-smi and the kernel log (Xid) for the card's state, then start the worker again"
+
 
 _NO_CUDA_BUILD = "PyTorch {} is built without CUDA: install the build for CUDA, or use --device cpu"
 

@@ -56,6 +56,11 @@ class Parity(_Frozen):
     limit: float
     """Largest `max_abs_dp` at which an artifact is written unless forced."""
 
+    @property
+    def is_off(self) -> bool:
+        """Whether the answers differ by more than is allowed; NaN does, too."""
+        return not self.max_abs_dp <= self.limit
+
 
 class Image(_Frozen):
     """What pictures must be, as `pipeline.preprocess.ImageSpec`."""
@@ -80,6 +85,8 @@ class Manifest(_Frozen):
     model_id: str
     weights: str
     """SHA-256 of the checkpoint's weights file."""
+    code: str
+    """Hash of the pipeline's own code that made it: compiled again, not refused, where it differs."""
     tokenizer: str
     """SHA-256 of tokenizer.json."""
     backend: str
@@ -236,6 +243,14 @@ def open_artifact(folder: Path) -> Artifact:
 def program_folder(artifact: Path, component: Component) -> Path:
     """Where a component's program lies in an artifact."""
     return artifact / PROGRAMS / component.name
+
+
+def code_hash() -> str:
+    """16 hex digits that change with the pipeline's own code, which programs follow from."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def fact_of(path: Path) -> FileFact:

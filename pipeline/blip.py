@@ -37,6 +37,18 @@ def _split_heads(x_BTC: Tensor, heads: int) -> Tensor:
     return x_BTC.view(batch, tokens, heads, channels // heads).transpose(1, 2)
 
 
+class KeysValues(nn.Module):
+    """How a text layer's keys and values are read off a context; a backend may put its own in this one's place."""
+
+    def prepare(self, context_BKC: Tensor) -> Any:
+        """Do what all layers that read this context would do again."""
+        return context_BKC
+
+    def forward(self, weights: Any, prepared: Any) -> tuple[Tensor, Tensor]:
+        """Give one layer's keys and values, (B, K, C) each, of a context that was prepared."""
+        return weights.key(prepared), weights.value(prepared)
+
+
 class _TextLayers(nn.Module):
     """A text model's layers: self-attention, cross-attention to a context, feed-forward."""
 
@@ -44,19 +56,22 @@ class _TextLayers(nn.Module):
         super().__init__()
         self.layers = layers
         self.attend = Attention()
+        self.keys_values = KeysValues()
 
     def forward(self, x_BTC: Tensor, self_mask_TT: Tensor, context_BKC: Tensor, cross_mask_TK: Tensor | None) -> Tensor:
+        context = self.keys_values.prepare(context_BKC)
         for layer in self.layers:
-            x_BTC = self._attention(layer.attention, x_BTC, x_BTC, self_mask_TT)
-            x_BTC = self._attention(layer.crossattention, x_BTC, context_BKC, cross_mask_TK)
+            x_BTC = self._attention(layer.attention, x_BTC, self.keys_values.prepare(x_BTC), self_mask_TT)
+            x_BTC = self._attention(layer.crossattention, x_BTC, context, cross_mask_TK)
             x_BTC = layer.feed_forward_chunk(x_BTC)
         return x_BTC
 
-    def _attention(self, attention: Any, x_BTC: Tensor, context_BKC: Tensor, mask_TK: Tensor | None) -> Tensor:
+    def _attention(self, attention: Any, x_BTC: Tensor, prepared: Any, mask_TK: Tensor | None) -> Tensor:
         """One attention block (self or cross), with the mask that transformers would drop."""
         weights = attention.self
-        queries, keys, values = weights.query(x_BTC), weights.key(context_BKC), weights.value(context_BKC)
-        joined: Tensor = attention.output(self.attend(queries, keys, values, weights.num_attention_heads, mask_TK), x_BTC)
+        keys, values = self.keys_values(weights, prepared)
+        mixed = self.attend(weights.query(x_BTC), keys, values, weights.num_attention_heads, mask_TK)
+        joined: Tensor = attention.output(mixed, x_BTC)
         return joined
 
 

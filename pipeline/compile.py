@@ -4,6 +4,7 @@ The folder grows beside its final place and is renamed when it is whole. What an
 program carries the key of what it was made of. `tools/run compile` runs this in a child process (`pipeline.compiling`).
 """
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -26,6 +27,7 @@ from pipeline.artifact import (
     Manifest,
     Parity,
     Words,
+    code_hash,
     fact_of,
     facts_of,
     open_artifact,
@@ -33,6 +35,7 @@ from pipeline.artifact import (
 )
 from pipeline.backends import backend as backend_of
 from pipeline.backends.backend import Backend, Component, Precision, Spec
+from pipeline.capacity import Capacity
 from pipeline.checkpoint import Checkpoint
 from pipeline.engine import Device, Engine
 from pipeline.errors import ArtifactError, CompileFailed, DeviceUnavailable
@@ -93,13 +96,23 @@ def compile_artifact(checkpoint: Checkpoint, spec: Spec, trial: Trial, out: Path
         ArtifactError: `out` holds something else.
     """
     backend = backend_of(spec.backend)
+    if spec.has_separate_weights and spec.backend != "neuron":
+        msg = f"--separate-weights is for neuron; {spec.backend} keeps its weights beside the program's steps anyway"
+        raise CompileFailed(msg)
     if (refusal := backend.refusal(spec)) is not None:
         raise CompileFailed(refusal)
     spec.capacity.refuse(pack(trial.questions, checkpoint.vocabulary).inputs.size)
-    if (there := _already(checkpoint, spec, backend, out)) is not None:
-        return there
-    build = _Build(checkpoint, spec, backend, out.with_name(f"{out.name}.building"), report)
-    build.folder.mkdir(parents=True, exist_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _beside(out, "lock").open("w") as lock:  # workers that start together compile once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (there := _already(checkpoint, spec, backend, out)) is not None and (trial.is_forced or not _is_off(there)):
+            return there
+        return _compile(_Build(checkpoint, spec, backend, _beside(out, "building"), report), trial, out)
+
+
+def _compile(build: _Build, trial: Trial, out: Path) -> Artifact:
+    checkpoint, spec = build.checkpoint, build.spec
+    build.folder.mkdir(exist_ok=True)
     build.step("asking Hugging Face")
     reference = answers_alone(checkpoint, trial.questions, trial.pictures)  # before the model is changed
     build.step(f"preparing {spec.precision.value}")
@@ -108,8 +121,7 @@ def compile_artifact(checkpoint: Checkpoint, spec: Spec, trial: Trial, out: Path
     (build.folder / TOKENIZER).write_text(checkpoint.tokenizer_json, encoding="utf-8")
     _write_manifest(build, parity=None)
     parity = _parity(build, trial, reference)
-    is_off = parity is not None and not parity.max_abs_dp <= parity.limit  # NaN is off, too
-    if parity is not None and is_off and not trial.is_forced:
+    if parity is not None and parity.is_off and not trial.is_forced:
         msg = (
             f"the {spec.precision.value} answers differ from fp32 Hugging Face by up to {parity.max_abs_dp:.2g} "
             f"({parity.flipped} of {parity.pictures * parity.questions} on the other side of 0.5), allowed is {parity.limit:g}: "
@@ -127,6 +139,9 @@ def _already(checkpoint: Checkpoint, spec: Spec, backend: Backend, out: Path) ->
     Raises:
         ArtifactError: something that is no artifact lies there.
     """
+    if out.exists() and not out.is_dir():
+        msg = f"{out} is a file: give a folder with --out"
+        raise ArtifactError(msg)
     if not out.exists() or not any(out.iterdir()):
         return None
     if not (out / MANIFEST).is_file():
@@ -138,9 +153,10 @@ def _already(checkpoint: Checkpoint, spec: Spec, backend: Backend, out: Path) ->
     except ArtifactError:
         return None
     manifest = there.manifest
-    same = manifest.spec == spec and manifest.weights == checkpoint.weights and manifest.versions == backend.versions()
-    if same and manifest.parity is None and not out.with_name(f"{out.name}.building").exists():
-        shutil.copytree(out, out.with_name(f"{out.name}.building"))  # compiled where no device was: its answers can be compared
+    made_of = (manifest.spec, manifest.weights, manifest.code, manifest.versions, manifest.flags)
+    same = made_of == (spec, checkpoint.weights, code_hash(), backend.versions(), backend.flags(spec))
+    if same and manifest.parity is None and not _beside(out, "building").exists():
+        shutil.copytree(out, _beside(out, "building"))  # compiled where no device was: its answers can be compared
         return None
     return there if same else None
 
@@ -161,7 +177,8 @@ def _compile_programs(build: _Build) -> None:
             continue
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        size = component.capacity or build.spec.capacity
+        largest = build.spec.capacity
+        size = component.capacity or Capacity(max(largest.slots, 2), max(largest.tokens, 2))  # an axis of 1 would become fixed
         inputs = example(component.stage, shapes, component.bucket or 2, size, dtype)
         build.backend.compile(module(blip, component.stage), inputs, component, build.spec, folder)
         files = {name: fact.model_dump() for name, fact in facts_of(folder).items()}
@@ -173,7 +190,7 @@ def _key(build: _Build, component: Component) -> str:
     spec = {name: str(value) for name, value in asdict(build.spec).items() if name not in {"buckets", "capacity"}}
     largest = (build.spec.buckets[-1], str(build.spec.capacity)) if component.bucket is None else ()
     versions, flags = dict(build.backend.versions()), build.backend.flags(build.spec)
-    made_of = [build.checkpoint.weights, spec, component.name, largest, versions, flags]
+    made_of = [build.checkpoint.weights, spec, component.name, largest, versions, flags, code_hash()]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
 
@@ -193,6 +210,7 @@ def _write_manifest(build: _Build, parity: Parity | None) -> None:
         format=FORMAT,
         model_id=checkpoint.model_id,
         weights=checkpoint.weights,
+        code=code_hash(),
         tokenizer=fact_of(build.folder / TOKENIZER).sha256,
         backend=spec.backend,
         precision=spec.precision,
@@ -246,9 +264,18 @@ def compare(answers: Answers, reference: Answers, limit: float) -> Parity:
     )
 
 
+def _is_off(artifact: Artifact) -> bool:
+    return artifact.manifest.parity is not None and artifact.manifest.parity.is_off
+
+
+def _beside(out: Path, what: str) -> Path:
+    """A name beside the artifact's that nobody else gives."""
+    return out.with_name(f".{out.name}.pawsight-{what}")
+
+
 def _put_in_place(building: Path, out: Path) -> None:
     """Replace what lies at `out`; it is there whole, before or after, at any moment but between two renames."""
-    old = out.with_name(f"{out.name}.old")
+    old = _beside(out, "old")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
         out.rename(old)

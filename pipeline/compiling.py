@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from os import killpg
 from pathlib import Path
 
 import numpy as np
@@ -79,18 +80,29 @@ def compile_in_child(request: Request, log: Path, report: Report) -> Artifact:
     Raises:
         PipelineError: as `pipeline.compile.compile_artifact`; CompileFailed if the child died.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
+    except OSError as error:
+        msg = f"{log} cannot be written ({error.strerror}): give another folder"
+        raise CompileFailed(msg) from error
     command = [sys.executable, "-m", "pipeline.compiling"]
     with (
         log.open("a", encoding="utf-8") as words,
         subprocess.Popen(  # noqa: S603  (this file)
-            command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, text=True
+            command,
+            cwd=_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=words,
+            text=True,
+            start_new_session=True,
         ) as child,
     ):
         try:
             ended = _follow(child, request, words.write, report)
         except BaseException:  # Ctrl-C, too: no compiler runs on behind our back
-            child.kill()
+            killpg(child.pid, signal.SIGKILL)
             raise
     if ended.error is not None:
         raise ended.error

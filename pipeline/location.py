@@ -31,6 +31,17 @@ def locate(model: str) -> Path:
     return folder
 
 
+def find(model: str) -> Path | None:
+    """Find a complete checkpoint's folder on this host, without a download."""
+    folder = Path(model)
+    if not folder.is_dir():
+        try:
+            folder = Path(snapshot_download(model, allow_patterns=_HUB_FILES, local_files_only=True))
+        except (OSError, ValueError):
+            return None
+    return None if _missing(folder) else folder
+
+
 def weights_hash(folder: Path) -> str:
     """SHA-256 of a checkpoint's weights, hex."""
     with (folder / WEIGHTS).open("rb") as file:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.answers import Answers
 from pipeline.engine import Engine
+from pipeline.errors import DeviceLost
 from stream.alerts import AlertContext
 from stream.answering import Reload
 from stream.cameras import CameraRegistry
@@ -69,9 +70,17 @@ class Device:
         return Reload(asked.questions.behaviors, asked.debounce, asked.revision, prepared)
 
     async def ask(self, prepared: object) -> None:
-        """Turn to what was prepared, on the device's thread."""
+        """Turn to what was prepared, on the device's thread.
+
+        Raises:
+            DeviceLost: the device did not turn; what it asks now is not known.
+        """
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._device_thread, self.engine.ask, cast("Any", prepared))  # what `prepare` of it returned
+        try:
+            await loop.run_in_executor(self._device_thread, self.engine.ask, cast("Any", prepared))  # what `prepare` returned
+        except Exception as error:
+            msg = f"{self.engine.device} did not take the other questions: {error}"
+            raise DeviceLost(msg) from error
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run a decoder's work on a decoder thread."""

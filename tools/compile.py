@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # torch stays out of --help
     from pipeline.artifact import Artifact
     from pipeline.compiling import Request
 
-PIPELINE = Path(__file__).parent.parent / "pipeline"
 BUCKETS = {"cpu": (1, 2, 4, 8), "cuda": (1, 2, 4, 8, 16, 32, 64), "neuron": (1, 2, 4, 8)}
 """Batch sizes by default: an H200 does half again as much in batches of 64 as of 8, the others nothing."""
 PICTURES = 8
@@ -59,7 +58,7 @@ def compile_model(  # noqa: PLR0913  (a command's options)
     """Compile a BLIP VQA checkpoint for a device, compare its answers with fp32 Hugging Face, and write the artifact.
 
     Runs in a child process whose words are kept beside the folder, in DIR.log. What is already there and whole is kept: after an
-    interruption the same command goes on. Exit status 1: the answers are off by more than is allowed.
+    interruption the same command goes on. Answers that are off by more than is allowed are refused.
 
     Example: [bold]tools/run compile --model Salesforce/blip-vqa-base --precision bf16 --out out/blip-bf16[/]
 
@@ -125,7 +124,7 @@ def cached(model: str, question_file: Path) -> "Artifact":
     Raises:
         PipelineError: it cannot be compiled.
     """
-    from pipeline.artifact import open_artifact
+    from pipeline.artifact import code_hash, open_artifact
     from pipeline.backends import backend
     from pipeline.backends.backend import Precision
     from pipeline.capacity import DEFAULT_CAPACITY
@@ -134,7 +133,7 @@ def cached(model: str, question_file: Path) -> "Artifact":
     from pipeline.location import locate, weights_hash
     from tools.questions import load_questions
 
-    made_of = [weights_hash(locate(model)), str(dict(backend("cpu").versions())), _code_hash()]
+    made_of = [weights_hash(locate(model)), str(dict(backend("cpu").versions())), code_hash()]
     folder = settings.cache_dir() / "artifacts" / hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:24]
     try:
         artifact = open_artifact(folder)
@@ -196,11 +195,3 @@ def save_pictures(count: int, folder: Path) -> str:
     path = folder / "pictures.npy"
     np.save(path, np.stack(pictures))
     return str(path)
-
-
-def _code_hash() -> str:
-    """The pipeline's own code, which compiled programs follow from."""
-    digest = hashlib.sha256()
-    for path in sorted(PIPELINE.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

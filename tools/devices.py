@@ -12,7 +12,7 @@ from pipeline.backends import BACKENDS
 from pipeline.backends import backend as backend_of
 from pipeline.engine import Device, Engine
 from pipeline.errors import ArtifactError, DeviceLost, DeviceUnavailable, PipelineError
-from pipeline.location import locate, weights_hash
+from pipeline.location import find, weights_hash
 from tools import settings
 from tools.compile import cached
 from tools.errors import CommandError
@@ -48,6 +48,9 @@ def start(choice: DeviceChoice, questions: "QuestionSet") -> Engine:
         PipelineError, CommandError: none did; with every reason.
     """
     artifacts = _by_backend(choice)
+    if sum(said.startswith("neuron") for said in choice.devices) > 1:
+        msg = f"--device {' '.join(choice.devices)}: one Neuron core for each process; start a worker for each"
+        raise CommandError(msg)
     wanted = [parse_device(said) for said in choice.devices] or [Device(name) for name in reversed(BACKENDS) if name in artifacts]
     reasons: list[str] = []
     for device in wanted or [Device("cpu")]:
@@ -85,20 +88,35 @@ def _by_backend(choice: DeviceChoice) -> dict[str, Artifact]:
         if backend in found:
             msg = f"--artifact {folder} and {found[backend].folder} are both for {backend}: give one for each kind of device"
             raise CommandError(msg)
-        if choice.model is not None:
-            artifact.check_model(choice.model, weights_hash(locate(choice.model)))
+        _check_model(choice, artifact, next(iter(found.values()), None))
         found[backend] = artifact
     return found
 
 
+def _check_model(choice: DeviceChoice, artifact: Artifact, other: Artifact | None) -> None:
+    """Hold all that may answer to one model: a fallback must not change it unnoticed."""
+    if other is not None:
+        artifact.check_model(f"artifact {other.folder}", other.manifest.weights)
+    if choice.model is None:
+        return
+    folder = find(choice.model)
+    if folder is None:  # workers need no checkpoint
+        err.print(f"[yellow]not compared:[/] {escape(choice.model)} is not here; {escape(str(artifact.folder))} is used as it is")
+    else:
+        artifact.check_model(choice.model, weights_hash(folder))
+
+
 def _start(device: Device, artifacts: dict[str, Artifact], choice: DeviceChoice, questions: "QuestionSet") -> Engine:
     artifact = artifacts.get(device.backend)
-    if artifact is None and device.backend == "cpu":
+    if artifact is None and device.backend == "cpu" and (choice.model is not None or not choice.artifacts):
         artifact = cached(choice.model or str(DEMO_CHECKPOINT), choice.questions)
     if artifact is None:
         msg = f"no artifact for {device}: give one with --artifact; `tools/run compile --backend {device.backend}` makes it"
         raise DeviceUnavailable(msg)
-    settings.apply(backend_of(device.backend).environment(device.core))
+    refused = settings.apply(backend_of(device.backend).environment(device.core))
+    if (core := refused.get("NEURON_RT_VISIBLE_CORES")) is not None:
+        msg = f"NEURON_RT_VISIBLE_CORES={core} is set, which is not {device}: unset it, or give --device neuron:{core}"
+        raise CommandError(msg)
     engine = Engine(artifact, device, questions)
     try:
         engine.warm()

@@ -86,10 +86,9 @@ def kafka_connection(bootstrap_servers: str | None, settings: Mapping[str, Any] 
         raise CommandError(msg) from error
 
 
-def apply(environment: Mapping[str, str]) -> None:
-    """Set what a device's vendor package reads when it is imported. What the user has set stays."""
-    for name, value in environment.items():
-        os.environ.setdefault(name, value)
+def apply(environment: Mapping[str, str]) -> dict[str, str]:
+    """Set what a device's vendor package reads when it is imported. What the user has set stays; return what of it differs."""
+    return {name: found for name, value in environment.items() if (found := os.environ.setdefault(name, value)) != value}
 
 
 def cache_dir() -> Path:

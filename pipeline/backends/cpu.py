@@ -6,6 +6,7 @@ when they run. So an artifact moves between hosts, and neither side needs a C++ 
 
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from pipeline.backends.backend import Component, Failure, Programs, Spec, one_pr
 from pipeline.backends.cpu_layers import keep_freed_memory, lower, missing_instructions
 from pipeline.blip import BlipVqa
 from pipeline.capacity import Capacity
-from pipeline.errors import CompileFailed
+from pipeline.errors import CompileFailed, DeviceUnavailable
 from pipeline.packing import QuestionInputs
 from pipeline.stages import Program, Stage, dynamic_axes, join
 
@@ -60,8 +61,8 @@ class Cpu:
 
     def compile(self, stage: nn.Module, inputs: Sequence[Tensor], component: Component, spec: Spec, folder: Path) -> None:
         """See `Backend`."""
-        sizes = Dim("batch", min=1, max=max(spec.buckets[-1], 2)), Dim("tokens", min=1, max=spec.capacity.tokens)
-        slots = Dim("slots", min=1, max=spec.capacity.slots)
+        sizes = Dim("batch", min=1, max=max(spec.buckets[-1], 2)), Dim("tokens", min=1, max=max(spec.capacity.tokens, 2))
+        slots = Dim("slots", min=1, max=max(spec.capacity.slots, 2))
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch.export speaks of its own internals
@@ -75,6 +76,10 @@ class Cpu:
     def load(self, programs: Programs, core: int) -> "CpuRunner":
         """See `Backend`."""
         assert core == 0, core
+        if (missing := missing_instructions(programs.spec.precision.value)) is not None:
+            raise DeviceUnavailable(missing)
+        if (quota := _quota()) is not None:
+            torch.set_num_threads(min(torch.get_num_threads(), quota))
         keep_freed_memory()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -93,6 +98,15 @@ class Cpu:
         """See `Backend`."""
         del error
         return "check this host's memory, then start the worker again"
+
+
+def _quota() -> int | None:
+    """Processors that a container may use, which PyTorch does not ask: cgroup v2's `cpu.max` is quota and period, us."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, int(quota) // int(period))
+    except (OSError, ValueError):  # no such file, or `max`
+        return None
 
 
 def _drop_idle_steps(program: ExportedProgram) -> None:
@@ -124,7 +138,11 @@ def _changes_nothing(cast: Node) -> bool:
 
 
 class CpuRunner:
-    """The programs on the host's threads. See `Runner`."""
+    """The programs on the host's threads. See `Runner`.
+
+    A batch that divides evenly is split: each thread runs its own frames alone, which saves the threads waiting for each other
+    after every operator and keeps a frame in one core's cache. What does not divide is run by all threads together.
+    """
 
     submitters = 1  # one call keeps every core busy
     takes_any_batch = True
@@ -133,6 +151,8 @@ class CpuRunner:
         """Take the joined program."""
         self._program = program
         self._capacity = capacity
+        self._threads = torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="cpu", initializer=lambda: torch.set_num_threads(1))
 
     def ask(self, questions: QuestionInputs) -> None:
         """See `Runner`."""
@@ -141,12 +161,19 @@ class CpuRunner:
 
     def run(self, frames_BSS3: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Runner`."""
-        with torch.inference_mode():
-            scores: NDArray[np.float32] = self._program(torch.tensor(frames_BSS3), *self._questions).numpy()
+        frames = torch.tensor(frames_BSS3)
+        if self._threads == 1 or len(frames) % self._threads:
+            return self._score(frames)
+        return np.concatenate(list(self._pool.map(self._score, frames.chunk(self._threads))))
+
+    def _score(self, frames_BSS3: Tensor) -> NDArray[np.float32]:
+        with torch.inference_mode():  # of this thread
+            scores: NDArray[np.float32] = self._program(frames_BSS3, *self._questions).numpy()
         return scores
 
     def close(self) -> None:
-        """See `Runner`: nothing is held."""
+        """See `Runner`."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def make() -> Cpu:

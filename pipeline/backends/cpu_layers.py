@@ -34,8 +34,12 @@ _HEAD = "cls"
 """The child of the text decoder that holds the vocabulary head."""
 _ATTEND = "attend"
 """The child of a stage that mixes values; called as `HalfAttention` is."""
+_KEYS_VALUES = "keys_values"
+"""The child of a text stage's layers that reads keys and values; called as `Int8KeysValues` is."""
 _ACTIVATED = (("fc1", "activation_fn"), ("dense", "intermediate_act_fn"))
 """Names, in BLIP's modules, of a linear layer and of the activation that alone reads it: vision and text."""
+_LAST_READERS = frozenset({"qkv", "fc1", "fc2"})
+"""The vision model's linear layers whose input, a normalisation's or an activation's, nothing else reads."""
 _BITS_7 = 127.0
 """Largest magnitude of an int8 that has a negative counterpart."""
 _SILENCE = 1e-12
@@ -79,23 +83,52 @@ class Int8Linear(nn.Module):
         self.scale: Tensor
         self.bias: Tensor
         self.register_buffer("weight", (weight_OI / scale_O[:, None]).round().to(torch.int8))
-        self.register_buffer("scale", scale_O)
+        self.register_buffer("scale", scale_O / _BITS_7)  # of a product: a token's own factor is its largest magnitude
         self.register_buffer("bias", torch.zeros_like(scale_O) if bias_O is None else bias_O.detach().to(torch.float32))
         self.activation = activation
+        self.is_last_reader = False
+        """Whether nothing reads the input behind this layer, which then may overwrite it."""
 
     def forward(self, x_BTI: Tensor) -> Tensor:
         """Map (..., I) of any float type to float32 (..., O)."""
-        x_BTI = x_BTI.to(torch.float32)
-        # Both extremes read faster than the magnitudes could be written and read back.
-        largest_BT1 = torch.maximum(x_BTI.amax(-1, keepdim=True), -x_BTI.amin(-1, keepdim=True)).clamp_min(_SILENCE)
-        quantised_BTI = (x_BTI * (_BITS_7 / largest_BT1)).round_().to(torch.int8)
-        sums_MO = torch._int_mm(quantised_BTI.flatten(0, -2), self.weight.t())  # noqa: SLF001 - int8 product's only name
-        # In place from here on: another buffer of the widest layer's output would fall out of the cache.
-        y_BTO = sums_MO.view(*x_BTI.shape[:-1], -1).to(torch.float32).mul_(largest_BT1 / _BITS_7)
-        y_BTO = y_BTO.mul_(self.scale).add_(self.bias)
+        return self.of_quantised(*quantised(x_BTI, may_overwrite=self.is_last_reader))
+
+    def of_quantised(self, x_BTI: Tensor, largest_BT1: Tensor) -> Tensor:
+        """Map what `quantised` gave to float32 (..., O)."""
+        sums_MO = torch._int_mm(x_BTI.flatten(0, -2), self.weight.t())  # noqa: SLF001 - int8 product's only name
+        # In place from here on, the sums' own bytes too: another buffer of the widest layer's output would fall out of the cache.
+        y_BTO = sums_MO.view(torch.float32).copy_(sums_MO).view(*x_BTI.shape[:-1], -1).mul_(largest_BT1)
+        torch.addcmul(self.bias, y_BTO, self.scale, out=y_BTO)
         if self.activation == "gelu":
             torch.ops.aten.gelu_(y_BTO)
         return y_BTO
+
+
+def quantised(x_BTI: Tensor, *, may_overwrite: bool = False) -> tuple[Tensor, Tensor]:
+    """Quantise each token, of any float type, to its own largest magnitude.
+
+    Returns:
+        int8 (..., I), and the magnitude, float32 (..., 1).
+    """
+    may_overwrite = may_overwrite or x_BTI.dtype != torch.float32  # what is converted is a copy
+    x_BTI = x_BTI.to(torch.float32)
+    # Both extremes read faster than the magnitudes could be written and read back.
+    largest_BT1 = torch.maximum(x_BTI.amax(-1, keepdim=True), -x_BTI.amin(-1, keepdim=True)).clamp_min(_SILENCE)
+    factor_BT1 = _BITS_7 / largest_BT1
+    scaled_BTI = x_BTI.mul_(factor_BT1) if may_overwrite else x_BTI * factor_BT1
+    return scaled_BTI.round_().to(torch.int8), largest_BT1
+
+
+class Int8KeysValues(nn.Module):
+    """Keys and values of a context that is quantised once for all layers that read it."""
+
+    def prepare(self, context_BKC: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantise the context."""
+        return quantised(context_BKC)
+
+    def forward(self, weights: Any, prepared: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Read one layer's keys and values, float32 (B, K, C) each."""
+        return weights.key.of_quantised(*prepared), weights.value.of_quantised(*prepared)
 
 
 class HalfAttention(nn.Module):
@@ -127,15 +160,18 @@ class HalfAttention(nn.Module):
         scale = (q_BTC.shape[-1] // heads) ** -0.5
         q_HBTc, k_HBKc, v_HBKc = _heads_first(q_BTC * scale, heads), _heads_first(k_BKC, heads), _heads_first(v_BKC, heads)
         if not self.is_head_by_head:
-            return _mix(q_HBTc, k_HBKc, v_HBKc, mask_TK).permute(1, 2, 0, 3).flatten(2)
-        return torch.cat([_mix(q_HBTc[head], k_HBKc[head], v_HBKc[head], mask_TK) for head in range(heads)], -1)
+            mixed_NTc = _mix(q_HBTc.flatten(0, 1), k_HBKc.flatten(0, 1), v_HBKc.flatten(0, 1), mask_TK)
+            return mixed_NTc.view(q_HBTc.shape).permute(1, 2, 0, 3).flatten(2)
+        by_head = zip(q_HBTc.unbind(), k_HBKc.unbind(), v_HBKc.unbind(), strict=True)
+        return torch.cat([_mix(q_BTc, k_BKc, v_BKc, mask_TK) for q_BTc, k_BKc, v_BKc in by_head], -1)
 
 
-def _mix(q_BTc: Tensor, k_BKc: Tensor, v_BKc: Tensor, mask_TK: Tensor | None) -> Tensor:
-    scores_BTK = q_BTc @ k_BKc.transpose(-2, -1)
+def _mix(q_NTc: Tensor, k_NKc: Tensor, v_NKc: Tensor, mask_TK: Tensor | None) -> Tensor:
+    """Mix the values of N independent sequences."""
+    scores_NTK = torch.bmm(q_NTc, k_NKc.transpose(1, 2))
     if mask_TK is not None:
-        scores_BTK = scores_BTK.masked_fill(~mask_TK, float("-inf"))
-    return scores_BTK.softmax(-1) @ v_BKc
+        scores_NTK = scores_NTK.masked_fill(~mask_TK, float("-inf"))
+    return torch.bmm(scores_NTK.softmax(-1), v_NKc)
 
 
 def _heads_first(x_BTC: Tensor, heads: int) -> Tensor:
@@ -162,7 +198,7 @@ def lower(blip: Lowered, precision: Precision) -> Lowered:
 
 def missing_instructions(precision: Precision) -> str | None:
     """Say why this processor must not run a precision, or None: without its instructions it is slower than float32."""
-    has: Mapping[str, Any] = torch.cpu.get_capabilities()
+    has = _capabilities()
     needed = {
         "fp32": (),
         "bf16": (("avx512_bf16", "AVX-512 BF16"), ("amx_bf16", "AMX BF16")),
@@ -170,8 +206,23 @@ def missing_instructions(precision: Precision) -> str | None:
     }[precision]
     if not needed or any(has.get(flag) for flag, _ in needed):
         return None
-    names = " or ".join(name for _, name in needed)
+    *others, last = (name for _, name in needed)
+    names = f"{', '.join(others)} or {last}"
     return f"precision {precision} needs a processor with {names}, which this one lacks: use fp32"
+
+
+def _capabilities() -> Mapping[str, Any]:
+    """What the processor has, by the names of torch >= 2.10; torch 2.9, torch-neuronx's, tells these."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        told: Mapping[str, Any] = torch.cpu.get_capabilities()
+        return told
+    untyped: Any = torch.cpu
+    return {
+        "avx512_bf16": untyped._is_avx512_bf16_supported(),  # noqa: SLF001 - torch 2.9's only way
+        "avx512_vnni": untyped._is_vnni_supported(),  # noqa: SLF001
+        "amx_int8": untyped._is_amx_tile_supported(),  # noqa: SLF001
+        "amx_bf16": untyped._is_amx_tile_supported(),  # noqa: SLF001
+    }
 
 
 def keep_freed_memory() -> bool:
@@ -195,9 +246,14 @@ def _replace(module: nn.Module, precision: Precision, *, is_head: bool = False) 
     is_half = precision != "fp32" and missing_instructions("bf16") is None  # int8 takes bfloat16 where that is fast
     for name, child in list(module.named_children()):
         if isinstance(child, nn.Linear):
-            setattr(module, name, _layer(child, _take_activation(module, name), "fp32" if is_head else precision))
+            layer = _layer(child, _take_activation(module, name), "fp32" if is_head else precision)
+            if isinstance(layer, Int8Linear):
+                layer.is_last_reader = name in _LAST_READERS
+            setattr(module, name, layer)
         elif name == _ATTEND:
             setattr(module, name, HalfAttention(is_head_by_head=isinstance(module, ImageEncoder)) if is_half else child)
+        elif name == _KEYS_VALUES and precision == "int8":
+            setattr(module, name, Int8KeysValues())
         else:
             _replace(child, precision, is_head=is_head or name == _HEAD)
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_child_compiles_tells_its_steps_and_names_the_model_as_the_user_did(requ
     assert (manifest.model_id, manifest.spec, manifest.parity is not None) == ("mine", request_.spec, True)
     assert manifest.parity is not None
     assert manifest.parity.max_abs_dp <= manifest.parity.limit == 1e-4
-    assert not (tmp_path / "artifact.building").exists()
+    assert not (tmp_path / ".artifact.pawsight-building").exists()
     steps.clear()
     assert compile_in_child(request_, tmp_path / "log", lambda *step: steps.append(step)).manifest == manifest
     assert steps == []
@@ -119,7 +120,7 @@ def test_an_interrupted_compile_goes_on_with_what_is_missing(model: Path, tmp_pa
     wanted = spec(layout=Layout.COMPONENTS)
     with pytest.raises(CompileFailed, match="interrupted"):
         compiled(model, tmp_path / "artifact", wanted)
-    program = tmp_path / "artifact.building" / "programs" / "text-encoder" / "program.pt2"
+    program = tmp_path / ".artifact.pawsight-building" / "programs" / "text-encoder" / "program.pt2"
     program.write_bytes(program.read_bytes()[:-1])
     compiled(model, tmp_path / "artifact", wanted).verify()
     assert compiles == ["image-encoder", "text-encoder", "text-decoder", "text-encoder", "text-decoder"]
@@ -200,3 +201,24 @@ def test_commands_show_and_verify_what_was_compiled(command_artifact: Path, tmp_
     (command_artifact / "tokenizer.json").write_text("{}")
     refused = CliRunner().invoke(app, ["artifact", "verify", str(command_artifact)])
     assert isinstance(refused.exception, ArtifactError)
+
+
+def test_a_forced_artifact_does_not_pass_for_a_good_one(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same command without --force is refused as it was before."""
+    monkeypatch.setattr(compiler, "LIMITS", dict.fromkeys(Precision, 0.0))
+    compiled(model, tmp_path / "artifact", is_forced=True)
+    with pytest.raises(CompileFailed, match="use a higher precision"):
+        compiled(model, tmp_path / "artifact")
+
+
+def test_a_file_in_the_folders_place_is_named(model: Path, tmp_path: Path) -> None:
+    """No traceback of a listing that failed."""
+    (tmp_path / "artifact").write_text("notes")
+    with pytest.raises(ArtifactError, match="is a file: give a folder with --out"):
+        compiled(model, tmp_path / "artifact")
+
+
+def test_weights_apart_are_neurons_only(model: Path, tmp_path: Path) -> None:
+    """An option that would do nothing is refused."""
+    with pytest.raises(CompileFailed, match="--separate-weights is for neuron"):
+        compiled(model, tmp_path / "artifact", replace(spec(), has_separate_weights=True))

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.artifact import Artifact, open_artifact
 from pipeline.engine import Device
 from pipeline.errors import ArtifactError, DeviceUnavailable
 from tests.integration.compiled import compiled
 from tests.integration.tiny_checkpoint import QUESTIONS, save_tiny
+from tools import devices
 from tools.devices import DeviceChoice, parse_device, start
 from tools.errors import CommandError
 from tools.options import DEMO_QUESTIONS
@@ -94,3 +96,35 @@ def test_artifact_of_another_model_than_the_one_that_is_named_is_refused(root: P
     (other / "model.safetensors").write_bytes(weights)
     with pytest.raises(ArtifactError, match="holds the weights"):
         start(choice(root, model=str(other)), QUESTIONS)
+
+
+@NOWHERE
+def test_a_fallback_never_answers_with_the_demo_model(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an artifact for another device only, the CPU has nothing to run: no model that nobody named."""
+    elsewhere = open_artifact(root / "artifact")
+    manifest = elsewhere.manifest.model_copy(update={"backend": "neuron"})
+    monkeypatch.setattr(devices, "open_artifact", lambda folder: Artifact(folder, manifest))
+    with pytest.raises(DeviceUnavailable, match="cpu: no artifact for cpu"):
+        start(choice(root, "neuron:0", "cpu"), QUESTIONS)
+
+
+def test_artifacts_of_two_models_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fallback must not change the model unnoticed."""
+    real = open_artifact(root / "artifact")
+    other = real.manifest.model_copy(update={"backend": "cuda", "weights": "0" * 64})
+    found = {"here": real, "there": Artifact(Path("there"), other)}
+    monkeypatch.setattr(devices, "open_artifact", lambda folder: found[folder.name])
+    with pytest.raises(ArtifactError, match="artifact there holds the weights 0000000000000000"):
+        start(choice(root, artifacts=(Path("here"), Path("there"))), QUESTIONS)
+
+
+def test_a_second_neuron_core_in_one_process_is_refused(root: Path) -> None:
+    """The runtime takes its core once."""
+    with pytest.raises(CommandError, match="one Neuron core for each process"):
+        start(choice(root, "neuron:0", "neuron:1"), QUESTIONS)
+
+
+def test_a_model_that_is_not_here_is_not_fetched_for_a_comparison(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Workers with an artifact need no checkpoint."""
+    assert start(choice(root, model="nobody/nothing"), QUESTIONS).device == Device("cpu")
+    assert "not compared: nobody/nothing is not here" in " ".join(capfd.readouterr().err.split())

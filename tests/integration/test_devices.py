@@ -99,7 +99,7 @@ def test_artifact_of_another_model_than_the_one_that_is_named_is_refused(root: P
 
 
 @NOWHERE
-def test_a_fallback_never_answers_with_the_demo_model(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fallback_never_answers_with_the_demo_model(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With an artifact for another device only, the CPU has nothing to run: no model that nobody named."""
     elsewhere = open_artifact(root / "artifact")
     manifest = elsewhere.manifest.model_copy(update={"backend": "neuron"})

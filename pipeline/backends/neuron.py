@@ -63,7 +63,7 @@ class NeuronBackend:
             return f"Inferentia2 computes no {spec.precision}: compile with --precision bf16, its fastest, or fp32"
         missing = [package for package in ("torch-neuronx", "neuronx-cc") if _version(package) is None]
         if missing:
-            return f"{' and '.join(missing)} not installed: {_INSTALL}"
+            return f"{' and '.join(missing)} not installed: {_INSTALL.replace('neuron-', 'neuron-compile-')}"
         return None
 
     def environment(self, core: int) -> Mapping[str, str]:

@@ -112,6 +112,7 @@ def test_attention_is_a_plain_softmax(report: dict[str, Any]) -> None:
     assert image["reduce"] == 2 * image["exponential"]
 
 
+@pytest.mark.proof
 def test_the_pipeline_holds_under_torch_2_9(python: Path) -> None:
     """pyproject.toml says that it does, and torch-neuronx has no newer one."""
     options = ["-q", "-p", "no:cacheprovider", "-m", "not proof", "--timeout=600"]

@@ -87,6 +87,7 @@ def events(videos: list[str], artifact: Path, target: Path) -> list[tuple[str, .
     return sorted((one["id"], one["type"], one["data"]["at"], str(one["data"].get("started_at"))) for one in told)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_lower_precision_changes_no_event(videos: list[str], precision: str, tmp_path: Path) -> None:
     """The same events with the same ids at the same times on unseen videos."""

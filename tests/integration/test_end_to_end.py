@@ -21,7 +21,8 @@ from tools.assembly import Attachment, Device, attached, open_device
 from tools.broker.find import FoundBroker
 from tools.demo.stage import Stage
 from tools.demo.view import LiveView
-from tools.options import DEMO_CHECKPOINT, DEMO_QUESTIONS
+from tools.devices import DeviceChoice
+from tools.options import DEMO_QUESTIONS
 from tools.scenes.planning import Scene, plan
 from tools.scenes.video import render_video
 
@@ -50,7 +51,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def device(questions: Path) -> Iterator[Device]:
     """The shipped checkpoint, warmed."""
-    with open_device(str(DEMO_CHECKPOINT), questions, None) as opened:
+    with open_device(DeviceChoice.of(None, None, None, questions), None) as opened:
         yield opened
 
 

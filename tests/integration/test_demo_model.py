@@ -62,7 +62,7 @@ def in_precision(precision: str, folder: Path) -> Path:
     return compiled(checkpoint, folder / precision, spec(precision=Precision(precision)), QUESTIONS).folder
 
 
-@pytest.mark.parametrize("precision", ["bf16", "int8"])
+@pytest.mark.parametrize("precision", ["int8", pytest.param("bf16", marks=pytest.mark.proof)])
 def test_lower_precision_flips_one_answer_in_a_thousand_at_most(clips: Clips, precision: str, tmp_path: Path) -> None:
     """On 2,000 answers about unseen clips, at 0.5, against fp32; artifacts/README.md has the figures of more."""
     some = clips.frames[:250]

@@ -1,4 +1,7 @@
-"""An artifact of Salesforce/blip-vqa-base's sizes, compiled here and run in another process: what users run, at its real size."""
+"""An artifact of Salesforce/blip-vqa-base's sizes, compiled here and run in another process: what users run, at its real size.
+
+Beyond the gate's time; `tools/run bench model` compares the same answers, and fails where they differ.
+"""
 
 import json
 import subprocess
@@ -38,7 +41,7 @@ assert "transformers" not in sys.modules
 """
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_full_size_artifact_answers_as_hugging_face_does_in_every_bucket(tmp_path: Path) -> None:
     """Random weights, eight questions: compiled, verified, loaded elsewhere, and every bucket's answers within 1e-4."""
     questions, checkpoint = load_questions(DEMO_QUESTIONS).questions, random_base(seed=0)

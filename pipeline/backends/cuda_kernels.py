@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 from torch.nn.functional import layer_norm, pad
 
 MIDDLE = 128
@@ -112,7 +112,7 @@ def _kernel(device: torch.device, name: str, channels: int = 8, eps: float = 0.0
     return torch.cuda._compile_kernel(defines + _SOURCE, name)  # noqa: SLF001  (PyTorch's only way to NVRTC)
 
 
-@torch.library.custom_op("pawsight::patches", mutates_args=())
+@library.custom_op("pawsight::patches", mutates_args=())
 def patches(frames: Tensor, side: int) -> Tensor:
     """Cut uint8 frames (B, S, S, 3) into patches of a side, bf16 (B, P, K), less `MIDDLE`; each frame's first is zero."""
     grid = frames.shape[1] // side
@@ -139,7 +139,7 @@ def _(frames: Tensor, side: int) -> Tensor:
     return frames.new_empty(frames.shape[0], grid * grid + 1, side * side * 3, dtype=torch.bfloat16)
 
 
-@torch.library.custom_op("pawsight::add_layer_norm", mutates_args=())
+@library.custom_op("pawsight::add_layer_norm", mutates_args=())
 def add_layer_norm(x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """Sum and normalise: x + residual, and its layer norm, both (..., C). The residual may lack x's leading frames.
 

@@ -19,22 +19,13 @@ from pipeline.preprocess import fit
 from pipeline.questions import Question, QuestionSet
 from pipeline.stages import Layout
 from tools.compile import save_pictures
+from tools.train.model import WORDINGS
 
 BACKEND = "cpu"
 PICTURES = 4
 """Different pictures in a batch; larger buckets repeat them. `generate()` takes 9 s for each at the base model's size."""
 _COMPARED = 2
 """Pictures that `compile` compares on; the contest compares by itself, so this only makes the artifact whole."""
-WORDINGS = (
-    "is there a dog?",
-    "is there a person?",
-    "is the dog barking?",
-    "is the dog playing with a ball?",
-    "is the dog chewing the furniture?",
-    "is the dog on the sofa?",
-    "is the dog eating?",
-    "is the dog sleeping?",
-)
 EIGHT_TOKENS = "is there a dog barking?"
 """Six words and marks, [CLS] and [SEP]."""
 

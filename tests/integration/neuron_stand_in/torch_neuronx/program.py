@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 
 NAMES = {torch.float32: "f32", torch.int32: "s32", torch.uint8: "u8", torch.bfloat16: "bf16", torch.float16: "f16"}
 _PROGRAM = re.compile(r"neuron-program (\w+) (inline|separate)")
@@ -85,7 +85,7 @@ def _now(name: str) -> Any:
 
 
 if not hasattr(torch.ops.neuron_stand_in, "enter"):  # a process may import the stand-in again
-    _LIBRARY = torch.library.Library("neuron_stand_in", "DEF")
+    _LIBRARY = library.Library("neuron_stand_in", "DEF")
     _LIBRARY.define("enter(Tensor[] inputs, str says) -> Tensor[]")
     _LIBRARY.define("leave(Tensor output) -> Tensor")
     _LIBRARY.impl("enter", _now("_enter"), "CompositeImplicitAutograd")

@@ -103,10 +103,18 @@ class Engine:
         """Answer one blank batch of every bucket, so that the first real one meets no first-time cost.
 
         Raises:
+            ArtifactError: it answers with no number: its weights are damaged or too large for its precision.
             DeviceLost: the model does not run here.
         """
-        for bucket in self.buckets:
-            self._answer_blank(bucket)
+        try:
+            for bucket in self.buckets:
+                self._answer_blank(bucket)
+        except _NotFinite as error:
+            msg = (
+                f"artifact {self.artifact.folder} answers a blank frame with NaN on {self.device}: the weights that it was "
+                f"compiled from are damaged, or overflow in {self.artifact.manifest.precision.value}"
+            )
+            raise ArtifactError(msg) from error
 
     def answer(self, pixels_BSS3: NDArray[np.uint8], frames: int) -> Answers:
         """Answer every question about the first `frames` pictures of a batch; the rest of it is padding.
@@ -166,7 +174,11 @@ class Engine:
             DeviceLost: the device cannot even answer a blank frame.
         """
         bucket = self.buckets[0]
-        self._answer_blank(bucket)
+        try:
+            self._answer_blank(bucket)
+        except _NotFinite as error:
+            msg = f"{self.device} answers even a blank frame of {self.model_id} with NaN"
+            raise DeviceLost(msg) from error
         answers = Answers.unknown(len(frames_NSS3), len(self.questions.questions))
         answered = 0
         for row, frame in enumerate(frames_NSS3):
@@ -186,10 +198,7 @@ class Engine:
         """Answer a blank batch.
 
         Raises:
-            DeviceLost: no number came out.
+            _NotFinite: no number came out.
+            DeviceLost: the device failed.
         """
-        try:
-            self._run(np.zeros((bucket, self.image_size, self.image_size, 3), np.uint8), bucket)
-        except _NotFinite as error:
-            msg = f"the model {self.model_id} answers a blank frame with NaN on {self.device}: its weights are damaged"
-            raise DeviceLost(msg) from error
+        self._run(np.zeros((bucket, self.image_size, self.image_size, 3), np.uint8), bucket)

@@ -1,7 +1,9 @@
 """`tools/run compile`: a checkpoint into an artifact that a device runs; how `--model` is compiled on first use."""
 
 import hashlib
+import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,6 +23,8 @@ BUCKETS = {"cpu": (1, 2, 4, 8), "cuda": (1, 2, 4, 8, 16, 32, 64), "neuron": (1, 
 """Batch sizes by default: an H200 does half again as much in batches of 64 as of 8, the others nothing."""
 PICTURES = 8
 """Pictures that answers are compared on: with fp32 Hugging Face on two cores, 3 s each at the base model's size."""
+UNUSED_S = 30 * 86_400.0
+"""How long an artifact that nobody starts stays in the cache: every version of this project and of PyTorch adds its own."""
 _SEED = 2_000_000_001
 """Draws rooms that no training and no demo draws."""
 
@@ -119,12 +123,13 @@ def run_compiler(request: "Request") -> "Artifact":
 def cached(model: str, question_file: Path) -> "Artifact":
     """The CPU artifact of a checkpoint from the cache, compiled on first use.
 
-    The cache's key is what the artifact is made of: weights, library versions, and this project's own code.
+    The cache's key is what the artifact is made of: weights, library versions, and this project's own code. A compilation also
+    clears away what nobody has started for `UNUSED_S`.
 
     Raises:
         PipelineError: it cannot be compiled.
     """
-    from pipeline.artifact import code_hash, open_artifact
+    from pipeline.artifact import MANIFEST, code_hash, open_artifact
     from pipeline.backends import backend
     from pipeline.backends.backend import Precision
     from pipeline.capacity import DEFAULT_CAPACITY
@@ -141,7 +146,9 @@ def cached(model: str, question_file: Path) -> "Artifact":
     except ArtifactError:
         pass
     else:
+        (folder / MANIFEST).touch()
         return artifact
+    _forget_unused(folder.parent)
     with tempfile.TemporaryDirectory(prefix="pawsight-compile-") as scratch:
         return run_compiler(
             Request(
@@ -156,6 +163,16 @@ def cached(model: str, question_file: Path) -> "Artifact":
                 out=str(folder.absolute()),
             )
         )
+
+
+def _forget_unused(artifacts: Path) -> None:
+    """Delete what nobody has started for long, with its log. A worker that runs has all of its artifact in memory."""
+    from pipeline.artifact import MANIFEST
+
+    for manifest in artifacts.glob(f"*/{MANIFEST}"):
+        if time.time() - manifest.stat().st_mtime > UNUSED_S:
+            shutil.rmtree(manifest.parent, ignore_errors=True)
+            manifest.parent.with_name(f"{manifest.parent.name}.log").unlink(missing_ok=True)
 
 
 def parse_buckets(said: str) -> tuple[int, ...]:

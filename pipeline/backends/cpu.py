@@ -18,7 +18,7 @@ from torch.export import Dim, ExportedProgram, export, load, save
 from torch.fx import GraphModule, Node
 
 from pipeline.backends.backend import Component, Failure, Programs, Spec, one_program_each
-from pipeline.backends.cpu_layers import keep_freed_memory, lower, missing_instructions
+from pipeline.backends.cpu_layers import attends_in_half, keep_freed_memory, lower, missing_instructions
 from pipeline.blip import BlipVqa
 from pipeline.capacity import Capacity
 from pipeline.errors import CompileFailed, DeviceUnavailable
@@ -48,7 +48,8 @@ class Cpu:
 
     def flags(self, spec: Spec) -> tuple[str, ...]:
         """See `Backend`."""
-        return (f"largest batch {spec.buckets[-1]}",)
+        attention = "bf16" if attends_in_half(spec.precision.value) else "fp32"  # what this host chose is in the program
+        return f"largest batch {spec.buckets[-1]}", f"attention {attention}"
 
     def components(self, spec: Spec) -> tuple[Component, ...]:
         """See `Backend`."""

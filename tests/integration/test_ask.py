@@ -1,6 +1,8 @@
 """`ask`: every question about every picture, and what it does with files that are no pictures."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import cv2
@@ -9,11 +11,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from pipeline.artifact import MANIFEST
 from pipeline.engine import Device, Engine
 from pipeline.preprocess import fit
 from tests.integration.tiny_checkpoint import QUESTIONS, pictures, save_tiny
 from tools.ask import ask
-from tools.compile import cached
+from tools.compile import UNUSED_S, cached
 
 app = typer.Typer()
 app.command()(ask)
@@ -71,3 +74,23 @@ def test_what_is_no_picture_is_named_and_the_others_are_answered(options: list[s
     assert [one["picture"] for one in json.loads(result.stdout)] == [str(path) for path in good]
     for path in bad:
         assert f"{path} cannot be read as a picture" in result.stderr.replace("\n", "")
+
+
+def test_the_cache_drops_what_nobody_has_started_for_long(
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compilation clears old artifacts and their logs away; one that is started is young again."""
+    monkeypatch.setenv("PAWSIGHT_CACHE", str(tmp_path))
+    artifacts = tmp_path / "artifacts"
+    long_ago_s = time.time() - UNUSED_S - 60
+    for name in ("old", "young"):
+        (artifacts / name).mkdir(parents=True)
+        (artifacts / name / MANIFEST).write_text("{}")
+        (artifacts / f"{name}.log").write_text("")
+    os.utime(artifacts / "old" / MANIFEST, (long_ago_s, long_ago_s))
+    made = cached(options[1], Path(options[3])).folder
+    visible = {path.name for path in artifacts.iterdir() if not path.name.startswith(".")}
+    assert visible == {"young", "young.log", made.name, f"{made.name}.log"}
+    os.utime(made / MANIFEST, (long_ago_s, long_ago_s))
+    assert cached(options[1], Path(options[3])).folder == made
+    assert (made / MANIFEST).stat().st_mtime > long_ago_s + UNUSED_S

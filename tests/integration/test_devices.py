@@ -1,8 +1,10 @@
 """Which device a command starts: the first that works, with the reason why those before it did not."""
 
+import json
 import shutil
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 
@@ -10,7 +12,9 @@ from pipeline.artifact import Artifact, open_artifact
 from pipeline.engine import Device
 from pipeline.errors import ArtifactError, DeviceUnavailable
 from tests.integration.compiled import compiled
-from tests.integration.tiny_checkpoint import QUESTIONS, save_tiny
+from tests.integration.test_ask import save_question_file
+from tests.integration.test_command_line import run
+from tests.integration.tiny_checkpoint import QUESTIONS, pictures, save_tiny
 from tools import devices
 from tools.devices import DeviceChoice, parse_device, start
 from tools.errors import CommandError
@@ -128,3 +132,16 @@ def test_a_model_that_is_not_here_is_not_fetched_for_a_comparison(root: Path, ca
     """Workers with an artifact need no checkpoint."""
     assert start(choice(root, model="nobody/nothing"), QUESTIONS).device == Device("cpu")
     assert "not compared: nobody/nothing is not here" in " ".join(capfd.readouterr().err.split())
+
+
+@NOWHERE
+def test_the_settings_file_names_artifacts_and_devices(root: Path, tmp_path: Path) -> None:
+    """Lists in the file are what repeated options are: the first device that starts answers."""
+    settings, picture = tmp_path / "settings.toml", tmp_path / "sofa.png"
+    settings.write_text(f'artifacts = ["{root / "artifact"}"]\ndevices = ["cuda:0", "cpu"]\n', encoding="utf-8")
+    cv2.imwrite(str(picture), pictures(1, 64)[0])
+    asked = ["ask", str(picture), "--questions", str(save_question_file(tmp_path / "questions.toml")), "--json", "-"]
+    done = run("--settings", str(settings), *asked)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)[0]["answers"]) == len(QUESTIONS.questions)
+    assert "device cuda:0 does not start: no artifact for cuda:0" in " ".join(done.stderr.split())

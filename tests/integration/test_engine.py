@@ -1,18 +1,20 @@
 """The engine on a compiled artifact: buckets, padding, other question sets, and what it refuses to start with."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from pipeline.artifact import Artifact, open_artifact
 from pipeline.backends.backend import Runner
-from pipeline.backends.cpu import Cpu
+from pipeline.backends.cpu import Cpu, CpuRunner
 from pipeline.capacity import Capacity
 from pipeline.checkpoint import Checkpoint, load
-from pipeline.errors import DeviceLost, QuestionError
+from pipeline.errors import ArtifactError, DeviceLost, QuestionError
 from pipeline.packing import Vocabulary, pack
 from pipeline.questions import Question, QuestionSet
 from pipeline.reference import answers_alone
@@ -166,3 +168,41 @@ def test_frames_beyond_the_largest_bucket_are_the_programs_refusal(artifact: Art
     engine.buckets = (16,)
     with pytest.raises(DeviceLost, match="cpu failed with 16 frames"):
         engine.answer(np.zeros((16, SIDE, SIDE, 3), np.uint8), 16)
+
+
+@pytest.fixture
+def overflowing(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Have the device answer frames with NaN whose first byte is at least the given level."""
+    run = CpuRunner.run
+
+    def overflow_from(level: int) -> None:
+        def overflow(self: CpuRunner, frames_BSS3: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return np.where(frames_BSS3[:, 0, 0, 0, None, None] >= level, np.float32("nan"), run(self, frames_BSS3))
+
+        monkeypatch.setattr(CpuRunner, "run", overflow)
+
+    return overflow_from
+
+
+def test_a_frame_that_gets_no_number_costs_its_neighbours_nothing(artifact: Artifact, overflowing: Callable[[int], None]) -> None:
+    """It counts as not asked; the others of its batch are answered as ever."""
+    engine, frames = on_cpu(artifact), pictures(3, SIDE)
+    frames[:, 0, 0, 0] = 0, 255, 0
+    whole = engine.answer(padded(frames, 4), 3)
+    overflowing(255)
+    answers = engine.answer(padded(frames, 4), 3)
+    assert not answers.share[1].any()
+    np.testing.assert_allclose(answers.p_yes[[0, 2]], whole.p_yes[[0, 2]], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(answers.share[[0, 2]], whole.share[[0, 2]], rtol=0, atol=1e-5)
+
+
+def test_an_artifact_that_answers_a_blank_frame_with_no_number_is_refused(
+    artifact: Artifact, overflowing: Callable[[int], None]
+) -> None:
+    """At the start it is the artifact that is wrong; later, when it has answered before, the device."""
+    engine = on_cpu(artifact)
+    overflowing(0)
+    with pytest.raises(ArtifactError, match=r"artifact .* answers a blank frame with NaN on cpu: .* overflow in fp32"):
+        engine.warm()
+    with pytest.raises(DeviceLost, match=r"cpu answers even a blank frame of .* with NaN"):
+        engine.answer(pictures(1, SIDE), 1)

@@ -1,6 +1,7 @@
 """The commands together, as an operator would start them: topics, worker, replay, alerts, and a SIGTERM."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -22,10 +23,17 @@ def command(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def running(arguments: list[str], log: Path) -> Iterator[subprocess.Popen[str]]:
+def running(arguments: list[str], log: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """A command in the background, its notices in a file; killed if the test leaves it behind."""
     with log.open("w", encoding="utf-8") as notices:
-        process = subprocess.Popen(command(*arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=notices, text=True)
+        process = subprocess.Popen(
+            command(*arguments),
+            cwd=ROOT,
+            env=os.environ | environment,  # noqa: TID251  (a child's environment, not ours)
+            stdout=subprocess.PIPE,
+            stderr=notices,
+            text=True,
+        )
     with process:
         try:
             yield process

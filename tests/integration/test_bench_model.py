@@ -19,7 +19,8 @@ from tools.bench.contest import Contest
 from tools.bench.engines import Plan, question_set, refusal, rung_set
 from tools.bench.figures import CompiledFigures, Figures
 from tools.bench.hugging_face import HuggingFace
-from tools.bench.plot import alt_text, check_plot, draw, save_plot
+from tools.bench.plot import alt_text, draw, save_plot
+from tools.charts import check_chart
 from tools.errors import CommandError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -164,26 +165,27 @@ def no_folder(_patch: pytest.MonkeyPatch) -> str:
     return "no/such/folder/bench.png"
 
 
-def no_png(_patch: pytest.MonkeyPatch) -> str:
+def no_picture(_patch: pytest.MonkeyPatch) -> str:
     """Another format."""
-    return "bench.svg"
+    return "bench.pdf"
 
 
 def no_matplotlib(patch: pytest.MonkeyPatch) -> str:
     """An environment for workers."""
-    patch.setattr("tools.bench.plot.find_spec", lambda _name: None)
+    patch.setattr("tools.charts.find_spec", lambda _name: None)
     return "bench.png"
 
 
 @pytest.mark.parametrize(
-    ("arrange", "said"), [(no_folder, "there is no folder"), (no_png, r"ends in \.png"), (no_matplotlib, "tools/run bench model")]
+    ("arrange", "said"),
+    [(no_folder, "there is no folder"), (no_picture, r"ends in \.png or \.svg"), (no_matplotlib, "by tools/run")],
 )
 def test_a_plot_that_cannot_be_drawn_is_refused_beforehand(
     arrange: Callable[[pytest.MonkeyPatch], str], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not after a quarter of an hour."""
     with pytest.raises(CommandError, match=said):
-        check_plot(Path(arrange(monkeypatch)))
+        check_chart("--plot", Path(arrange(monkeypatch)))
 
 
 @pytest.mark.slow

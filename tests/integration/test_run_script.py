@@ -89,4 +89,4 @@ def test_bench_installs_what_draws_and_the_tests_hold_it(tmp_path: Path) -> None
         ).stdout.splitlines()[:-1]
         for command in ("watch", "bench", "test", "bench", "watch")
     ]
-    assert said == [["ran install.py run"], ["ran install.py charts"], ["ran install.py test"], [], []]
+    assert said == [["ran install.py run"], ["ran install.py analysis"], ["ran install.py test"], [], []]

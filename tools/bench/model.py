@@ -65,7 +65,7 @@ def model(  # noqa: PLR0913  (a command's options)
         typer.Option("--threads", metavar="N", min=1, help="Threads of every contender.", show_default="torch's choice"),
     ] = None,
     json: JsonOption = None,
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw the figures.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the figures as .png or .svg.")] = None,
 ) -> None:
     """Measure seconds per frame of the compiled model, the packed pass and generate(), and its share of the matrix rate.
 
@@ -77,10 +77,10 @@ def model(  # noqa: PLR0913  (a command's options)
     import torch
 
     from tools.bench.engines import Plan, question_set
-    from tools.bench.plot import check_plot
+    from tools.charts import check_chart
 
     if plot is not None:
-        check_plot(plot)
+        check_chart("--plot", plot)
     if threads is not None:
         torch.set_num_threads(threads)
     sizes = parse_buckets(buckets)

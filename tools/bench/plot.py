@@ -1,44 +1,25 @@
-"""The figures of `bench model` as a picture. matplotlib is no dependency of the worker: `tools/run bench` installs it."""
+"""The figures of `bench model` as a chart."""
 
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tools.bench.figures import Figures
-from tools.errors import CommandError
+from tools.charts import GREY, PALETTE, save_chart, tidy
+from tools.machine import processor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = {"fp32": "#2f6f9f", "bf16": "#d98032", "int8": "#4f9d69"}
-_GREY = "#8a8f98"
+_COLOURS = dict(zip(("fp32", "bf16", "int8"), PALETTE, strict=False))
 _INCHES = (13.0, 5.6)
-_DPI = 120
 _HEADROOM = 1.18
 """Room for the numbers beside the longest bar."""
 
 
-def check_plot(path: Path) -> None:
-    """See before minutes of measuring that the picture can be drawn.
-
-    Raises:
-        CommandError: matplotlib is missing, or there is no such folder.
-    """
-    if path.suffix.lower() != ".png":
-        msg = f"--plot {path}: the picture is a PNG; give a name that ends in .png"
-        raise CommandError(msg)
-    if not path.absolute().parent.is_dir():
-        msg = f"--plot {path}: there is no folder {path.absolute().parent}: make it first"
-        raise CommandError(msg)
-    if find_spec("matplotlib") is None:
-        msg = "--plot needs matplotlib, which is not installed: start the command as `tools/run bench model`, which installs it"
-        raise CommandError(msg)
-
-
 def save_plot(figures: Figures, title: str, path: Path) -> str:
-    """Draw to a PNG file.
+    """Draw to a file.
 
     Returns:
         What the picture shows, in words; also in the file, as its Description.
@@ -47,18 +28,14 @@ def save_plot(figures: Figures, title: str, path: Path) -> str:
         CommandError: the file cannot be written.
     """
     words = alt_text(figures)
-    try:
-        draw(figures, title).savefig(path, format="png", dpi=_DPI, metadata={"Title": title, "Description": words})
-    except OSError as error:
-        msg = f"--plot {path}: {error.strerror}"
-        raise CommandError(msg) from error
+    save_chart(draw(figures, title), path, title, words)
     return words
 
 
 def title_of(config: str, figures: Figures) -> str:
     """Model, machine, threads and day."""
     today = datetime.now(UTC).date().isoformat()
-    return f"{config}, {figures.questions} questions a frame · {_processor()}, {figures.threads} threads · {today}"
+    return f"{config}, {figures.questions} questions a frame · {processor()}, {figures.threads} threads · {today}"
 
 
 def frame_seconds(figures: Figures) -> dict[str, float]:
@@ -87,7 +64,7 @@ def draw(figures: Figures, title: str) -> "Figure":
 
 
 def _draw_times(axes: "Axes", seconds: dict[str, float]) -> None:
-    colours = [next((colour for precision, colour in _COLOURS.items() if precision in name), _GREY) for name in seconds]
+    colours = [next((colour for precision, colour in _COLOURS.items() if precision in name), GREY) for name in seconds]
     bars = axes.barh(list(seconds), [each * 1000 for each in seconds.values()], color=colours)
     axes.bar_label(bars, [_milliseconds(each) for each in seconds.values()], padding=4)
     axes.set_xscale("log")
@@ -96,7 +73,7 @@ def _draw_times(axes: "Axes", seconds: dict[str, float]) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("ms per frame (logarithmic)")
     axes.set_title("Time per frame")
-    _tidy(axes)
+    tidy(axes)
 
 
 def _draw_shares(axes: "Axes", figures: Figures) -> None:
@@ -108,32 +85,15 @@ def _draw_shares(axes: "Axes", figures: Figures) -> None:
         middles = [number + (place - (len(precisions) - 1) / 2) * width for number in range(len(buckets))]
         bars = axes.bar(middles, shares, width * 0.92, label=precision, color=_COLOURS[precision])
         axes.bar_label(bars, fmt="%.2f", padding=2, fontsize=8)
-    axes.axhline(1.0, color=_GREY, linestyle="--", linewidth=1)
+    axes.axhline(1.0, color=GREY, linestyle="--", linewidth=1)
     axes.set_xticks(range(len(buckets)), [str(bucket) for bucket in buckets])
     axes.set_xlabel("frames per batch")
     axes.set_ylabel("share of the fp32 matrix rate")
     axes.set_title(f"Compiled: share of {figures.matrix_gflops:.0f} GFLOP/s")
     axes.margins(y=_HEADROOM - 1)
     axes.legend(frameon=False, loc="best")
-    _tidy(axes)
-
-
-def _tidy(axes: "Axes") -> None:
-    sides: Any = axes.spines
-    sides[["top", "right"]].set_visible(False)
+    tidy(axes)
 
 
 def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.0f}" if seconds >= 0.1 else f"{seconds * 1000:.2g}"  # noqa: PLR2004  (three digits are enough)
-
-
-def _processor() -> str:
-    """The processor's name; its architecture where Linux does not tell."""
-    import platform
-
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

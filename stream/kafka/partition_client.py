@@ -199,7 +199,7 @@ class PartitionClient:
         return end
 
     def _new_producer(self, retry_backoff_ms: int) -> AIOKafkaProducer:
-        return AIOKafkaProducer(
+        return _Writer(
             **self._connection.client_options(),
             # a fixed prefix, the group, the topic and the partition; never a version, a host or a setting
             transactional_id=f"pawsight.{self._names.group}.{self._tp.topic}.{self._tp.partition}",
@@ -209,3 +209,15 @@ class PartitionClient:
             max_request_size=DEAD_LETTER_MAX_BYTES,
             max_batch_size=MAX_BATCH_BYTES,
         )
+
+
+class _Writer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka's base is untyped
+    """Closes its connections however it ends."""
+
+    async def stop(self) -> None:
+        """Stop; aiokafka 0.14 leaves the client at work for ever where the request that its sender waits for fails."""
+        try:
+            await super().stop()
+        except Exception:
+            await self.client.close()
+            raise

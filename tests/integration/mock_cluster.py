@@ -28,6 +28,10 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
         None,
         [ctypes.c_void_p, ctypes.c_int16, ctypes.c_size_t, ctypes.POINTER(ctypes.c_int)],
     ),
+    "rd_kafka_mock_broker_push_request_error_rtts": (  # as many pairs of code and ms as the count before them says
+        ctypes.c_int,
+        [ctypes.c_void_p, ctypes.c_int32, ctypes.c_int16, ctypes.c_size_t, ctypes.c_int, ctypes.c_int],
+    ),
     "rd_kafka_mock_clear_request_errors": (None, [ctypes.c_void_p, ctypes.c_int16]),
 }
 _ERRORS_ONLY = b"3"
@@ -63,6 +67,10 @@ class MockCluster:
     def answer(self, api: int, codes: Sequence[int]) -> None:
         """Answer the next requests of this kind with these error codes."""
         self._library.rd_kafka_mock_push_request_errors_array(self._cluster, api, len(codes), (ctypes.c_int * len(codes))(*codes))
+
+    def answer_late(self, api: int, code: int, after_ms: int) -> None:
+        """Answer the next request of this kind with this error code, so long after it came."""
+        assert self._library.rd_kafka_mock_broker_push_request_error_rtts(self._cluster, 1, api, 1, code, after_ms) == 0
 
     def calm(self, api: int) -> None:
         """Take back what has not been answered yet."""

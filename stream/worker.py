@@ -7,7 +7,7 @@ the loop's, and no opinion on commits, brokers or devices: they come in as ports
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from pipeline.errors import DeviceLost
@@ -23,7 +23,7 @@ from stream.partition import Partition, PartitionKey
 from stream.ports import Draining, Poll, Proof, Sink, Source
 from stream.reloads import Reloads
 from stream.state_records import QuestionRevision
-from stream.types import Batch, Frame
+from stream.types import Batch, Frame, Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,8 @@ class Ports:
     """Where a record is decoded that may have killed a worker."""
     ask: Ask | None = None
     """Turns the device to other questions; None: it keeps those it has."""
+    on_observation: Callable[[Observation], None] | None = None
+    """Hears what was observed on each frame, right after it was judged; None: only the events leave."""
 
 
 class Worker:
@@ -241,6 +243,8 @@ class Worker:
             else:
                 partition.observe(observation, self._rules_for(observation.camera_id))
                 self.counts.answered += 1
+                if self._ports.on_observation is not None:
+                    self._ports.on_observation(observation)
 
     def _turn(self, reload: Reload) -> None:
         """Judge by other rules from here on: every answer to the old questions was observed, none to the new ones."""

@@ -33,6 +33,7 @@ from stream.kafka.topology import TopicNames
 from stream.ports import Sink, Source
 from stream.protocol import Policy, StartFrom
 from stream.state_records import QuestionRevision
+from stream.types import Observation
 from stream.worker import Ports, Worker, WorkerConfig
 from tools import settings
 from tools.devices import DeviceChoice, start
@@ -86,8 +87,8 @@ class Device:
         """Run a decoder's work on a decoder thread."""
         return await asyncio.get_running_loop().run_in_executor(self._decode_threads, work)
 
-    def worker(self, source: Source, sink: Sink) -> Worker:
-        """Wire a worker between a source and a sink."""
+    def worker(self, source: Source, sink: Sink, on_observation: Callable[[Observation], None] | None = None) -> Worker:
+        """Wire a worker between a source and a sink; `on_observation` hears what was observed on each frame."""
         config = WorkerConfig(
             behaviors=self.asked.questions.behaviors,
             debounce=self.asked.debounce,
@@ -101,7 +102,7 @@ class Device:
             buckets=self.engine.buckets,
             submitters=self.engine.submitters,
         )
-        return Worker(Ports(source, sink, self.infer, self.in_thread, self.trial, self.ask), config)
+        return Worker(Ports(source, sink, self.infer, self.in_thread, self.trial, self.ask, on_observation), config)
 
     def alert_context(self, group: str) -> AlertContext:
         """What every alert says about its origin."""

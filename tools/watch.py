@@ -1,18 +1,13 @@
 """`tools/run watch`: the worker over video files without a broker: the fastest first look, the same events as through Kafka."""
 
-import asyncio
 import contextlib
 import json
-import signal
 import sys
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
-from rich.markup import escape
 
 from tools.errors import CommandError
 from tools.options import (
@@ -28,12 +23,8 @@ from tools.options import (
 from tools.screen import err, event_line, out
 
 if TYPE_CHECKING:  # torch and PyAV stay out of --help
-    from stream.types import Event, Record
+    from stream.types import Event
     from tools.assembly import Device
-    from tools.recordings import Publication, Recording
-
-TOPIC = "recording"
-"""Where evidence points to when there is no topic: each camera is a partition of it, in the order of their names."""
 
 
 def watch(  # noqa: PLR0913  (a command's options)
@@ -67,73 +58,20 @@ def watch(  # noqa: PLR0913  (a command's options)
     """
     from tools.assembly import open_device
     from tools.devices import DeviceChoice
-    from tools.recordings import AsAccessUnits, AsSegments, AsStills, Form, Placement, find, merged, parse_start
+    from tools.playback import Complaints, Listener, play
+    from tools.recordings import AsAccessUnits, AsSegments, AsStills, Form, Placement, find, parse_start
 
     recordings = find(videos, Placement(parse_start(start_at)))
-    problems: list[str] = []
-
-    def complain(problem: str) -> None:
-        problems.append(problem)
-        err.print(f"[yellow]warning:[/] {escape(problem)}")
+    complaints = Complaints()
 
     with open_device(DeviceChoice.of(model, artifacts, devices, questions), cameras) as device, contextlib.ExitStack() as stack:
         stills = AsStills(sample_fps=device.asked.clock.sample_fps)
         forms: dict[str, Form] = {"segments": AsSegments(), "stills": stills, "access-units": AsAccessUnits()}
-        publications = merged(recordings, forms[form], complain)
         target = None if json_target is None else stack.enter_context(_opened(json_target))
-        asyncio.run(_run(device, recordings, publications, _printer(device, group, target), complain))
-    if problems:
-        raise typer.Exit(1)
-
-
-async def _run(
-    device: "Device",
-    recordings: "Sequence[Recording]",
-    publications: "Iterator[Publication]",
-    on_event: "Callable[[Event], None]",
-    complain: Callable[[str], None],
-) -> None:
-    from stream.recording import CallbackSink, RecordingSource
-
-    names = sorted(recording.camera for recording in recordings)
-    source = RecordingSource(records(publications, names), TOPIC, len(names))
-    sink = CallbackSink(on_event, lambda letter: complain(f"{(letter.record.key or b'').decode()}: {letter.message}"))
-    worker = device.worker(source, sink)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, worker.stop)
-    await worker.run()
-    counts = worker.counts
+        counts = play(device, recordings, forms[form], Listener(_printer(device, group, target), complaints))
     err.print(f"{counts.used} records, {counts.decoded} pictures decoded, {counts.answered} asked, {counts.events} events")
-
-
-def records(publications: "Iterator[Publication]", cameras: Sequence[str]) -> "Iterator[Record]":
-    """Dress publications as the records that replay would have put on the topic."""
-    from stream.types import Record
-    from stream.wire import FrameHead, frame_headers
-
-    offsets: Counter[str] = Counter()
-    for publication in publications:
-        camera = publication.camera
-        head = FrameHead(
-            camera_id=camera,
-            captured_at_s=publication.captured_at_s,
-            content_type=publication.content_type,
-            source="/pawsight/watch",
-            stream=f"watch-{camera}",
-            seq=publication.seq,
-            unit=publication.unit,
-        )
-        yield Record(
-            topic=TOPIC,
-            partition=cameras.index(camera),
-            offset=offsets[camera],
-            timestamp_ms=int(publication.captured_at_s * 1000),
-            key=camera.encode(),
-            value=publication.payload,
-            headers=tuple(frame_headers(head)),
-            incarnation=1,
-            arrived_at_s=time.time(),
-        )
-        offsets[camera] += 1
+    if complaints.count:
+        raise typer.Exit(1)
 
 
 def _printer(device: "Device", group: str, target: TextIO | None) -> "Callable[[Event], None]":

@@ -21,8 +21,9 @@ from stream.types import BehaviorEvent, Event
 from stream.worker import Ports, Worker, WorkerConfig
 from tests.integration.moving_pictures import T0_S, Video, write
 from tests.integration.worker_world import CONFIG, BrightnessDevice, RememberingSink, Trial, here
+from tools.playback import TOPIC, records
 from tools.recordings import AsAccessUnits, AsSegments, AsStills, Form, Recording, merged
-from tools.watch import TOPIC, records, watch
+from tools.watch import watch
 
 SIDE = 64
 EVERY_PICTURE = replace(

@@ -86,11 +86,12 @@ def demo(  # noqa: PLR0913  (a command's options)
 def _perform(broker: "FoundBroker", device: "Device", seed: int, cameras: int, speed: float | None, svg: Path | None) -> "Result":
     """Render, publish and judge one seed."""
     from stream.kafka.topology import TopicNames
-    from tools.demo.judge import judge, sightings
+    from tools.demo.judge import judge
     from tools.demo.report import Result
     from tools.demo.stage import Stage
     from tools.demo.view import LiveView, verdict_table
     from tools.scenes.planning import plan
+    from tools.sightings import sightings
 
     started_s = time.monotonic()
     scenes = plan(seed, cameras)

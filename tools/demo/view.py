@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from stream.counts import Counts
-from tools.demo.judge import Sighting, Verdict
+from tools.demo.judge import Verdict
 from tools.screen import behavior_text, event_line
+from tools.sightings import Sighting
 
 RECENT_EVENTS = 10
 

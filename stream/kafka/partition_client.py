@@ -199,7 +199,7 @@ class PartitionClient:
         return end
 
     def _new_producer(self, retry_backoff_ms: int) -> AIOKafkaProducer:
-        return _Writer(
+        return Writer(
             **self._connection.client_options(),
             # a fixed prefix, the group, the topic and the partition; never a version, a host or a setting
             transactional_id=f"pawsight.{self._names.group}.{self._tp.topic}.{self._tp.partition}",
@@ -211,8 +211,8 @@ class PartitionClient:
         )
 
 
-class _Writer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka's base is untyped
-    """Closes its connections however it ends."""
+class Writer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka's base is untyped
+    """A transactional producer that closes its connections however it ends."""
 
     async def stop(self) -> None:
         """Stop; aiokafka 0.14 leaves the client at work for ever where the request that its sender waits for fails."""

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
-
 from stream.kafka import partition_client
 from stream.kafka.taking_up import TakingUp
 from stream.protocol import Protocol, Step
@@ -11,12 +9,13 @@ from stream.protocol import Protocol, Step
 
 def without_back_off() -> None:
     """Let the producer send a request again that is still under way."""
+    plain = partition_client.Writer.__init__
 
-    def impatient(*arguments: Any, retry_backoff_ms: int, **options: Any) -> AIOKafkaProducer:
+    def impatient(self: partition_client.Writer, *, retry_backoff_ms: int, **options: Any) -> None:
         del retry_backoff_ms
-        return AIOKafkaProducer(*arguments, retry_backoff_ms=100, **options)
+        plain(self, retry_backoff_ms=100, **options)
 
-    partition_client.AIOKafkaProducer = impatient
+    partition_client.Writer.__init__ = impatient
 
 
 def without_adoption() -> None:

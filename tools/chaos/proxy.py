@@ -29,6 +29,8 @@ class Proxy:
         """Prepare one listener for each of `size` brokers."""
         self.passed: Counter[str] = Counter()
         """Requests that were passed on, by API name."""
+        self.passed_of: Counter[tuple[str | None, str]] = Counter()
+        """The same by client id and API name."""
         self.ports: list[int] = []
         """Where clients connect; what the brokers must advertise."""
         self._size = size
@@ -128,6 +130,7 @@ class Proxy:
                 await asyncio.sleep(rule.delay_s)
         await self._deliver_due(request)
         self.passed[request.name] += 1
+        self.passed_of[request.client, request.name] += 1
         to_broker.write(request.frame)
         await to_broker.drain()
         return not isinstance(rule, Cut)

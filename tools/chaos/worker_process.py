@@ -4,6 +4,7 @@ Started as `python -m tools.chaos.worker_process JSON`; tells what it does in it
 """
 
 import asyncio
+import gc
 import json
 import logging
 import signal
@@ -42,6 +43,8 @@ T = TypeVar("T")
 STATUS_EVERY_S = 0.02
 STATUS_AT_LEAST_EVERY_S = 1.0
 DECODE_THREADS = 2
+SETTLES_S = 0.1
+"""What a task takes to end whose connection was closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +173,13 @@ def _say(line: str) -> None:
 
 
 async def main(told: Told) -> list[str]:
-    """Work, then name the tasks that are left of it."""
+    """Work, then name the tasks that are left of it.
+
+    A connection whose start was cancelled closes when it is collected: a traceback that was logged may hold it until then.
+    """
     await work(told)
-    await asyncio.sleep(0)
+    gc.collect()
+    await asyncio.sleep(SETTLES_S)
     return [repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
 

@@ -57,15 +57,24 @@ def _has_asked(act: Act, name: str) -> bool:
 
 
 async def _group_coordinator_lost(act: Act) -> None:
-    """Swallow all that one worker says to its group, which others do not hear of until it is out."""
+    """Swallow all that one worker says to its group, which others do not hear of until it is out.
+
+    Fenced by who takes its partitions over, it must not fence back before the group has heard it again.
+    """
     victim, began_s, proxy = act.workers[0], time.time(), act.stage.world.proxy
-    before = proxy.passed[Api.INIT_PRODUCER_ID.name.lower()]
+    init = Api.INIT_PRODUCER_ID.name.lower()
+    before, victims_before = proxy.passed[init], proxy.passed_of[victim.name, init]
     applied = proxy.apply(Swallow(GROUP, 3 * TIMING.session_s, victim.name))
-    await applied.wait(3 * TIMING.session_s + 5.0)
-    starts = proxy.passed[Api.INIT_PRODUCER_ID.name.lower()] - before
+    await asyncio.sleep(3 * TIMING.session_s)
+    victims = proxy.passed_of[victim.name, init] - victims_before
+    await applied.wait(5.0)
+    starts = proxy.passed[init] - before
     await act.flows()
     pause_s = act.reader.longest_pause_s(began_s, time.time())
     act.figures |= {"swallowed": applied.hits.total(), "longest_pause_s": round(pause_s, 1), "producer_starts": starts}
+    act.figures["starts_outside_the_group"] = victims
+    if victims:
+        act.problems.append(f"{victims} starts of producers by a worker that its group does not hear: it fences the owner")
     if starts > MAX_STARTS:
         act.problems.append(f"{starts} starts of producers: two owners fenced each other, {MAX_STARTS} are enough to take over")
     if not applied.hits:

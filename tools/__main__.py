@@ -27,6 +27,7 @@ from tools.contract import contract
 from tools.demo.command import demo
 from tools.dlq.command import dlq, list_letters, redrive
 from tools.errors import CommandError
+from tools.evaluate.command import evaluate
 from tools.gate import test
 from tools.replay import replay
 from tools.scenes.command import scenes
@@ -37,7 +38,7 @@ from tools.train.command import train
 from tools.watch import watch
 from tools.worker import worker
 
-_NAMED = (demo, watch, ask, worker, replay, alerts, broker, topics, scenes, train, contract, chaos, test)
+_NAMED = (demo, watch, ask, worker, replay, alerts, broker, topics, scenes, evaluate, train, contract, chaos, test)
 COMMANDS: dict[str, Callable[..., None]] = {each.__name__: each for each in _NAMED} | {"compile": compile_model}
 
 app = typer.Typer(

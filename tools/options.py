@@ -107,3 +107,16 @@ def parse_speed(said: str) -> float | None:
         msg = f"--speed {said!r}: give a number over 0, such as 1 or 0.5 or 10, or max"
         raise CommandError(msg)
     return speed
+
+
+def parse_seeds(said: str) -> range:
+    """Read --seeds: the first and the last one, both included.
+
+    Raises:
+        CommandError: no two numbers in order.
+    """
+    first, _, last = said.partition("-")
+    if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
+        msg = f"--seeds {said!r}: give two numbers, the smaller one first, such as 101-110"
+        raise CommandError(msg)
+    return range(int(first), int(last) + 1)

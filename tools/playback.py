@@ -45,8 +45,17 @@ class Listener:
     """In order per camera."""
 
 
-def play(device: Device, recordings: Sequence[Recording], form: Form, listener: Listener) -> Counts:
-    """Play recordings to their end, or until Ctrl-C; give the worker's counts.
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What became of it."""
+
+    counts: Counts
+    is_whole: bool
+    """Not stopped by Ctrl-C before its end."""
+
+
+def play(device: Device, recordings: Sequence[Recording], form: Form, listener: Listener) -> Played:
+    """Play recordings to their end, or until Ctrl-C.
 
     Raises:
         PipelineError, StreamError: the device or a decoder failed.
@@ -56,16 +65,23 @@ def play(device: Device, recordings: Sequence[Recording], form: Form, listener: 
 
 async def _play(
     device: Device, recordings: Sequence[Recording], publications: Iterator[Publication], listener: Listener
-) -> Counts:
+) -> Played:
     names = sorted(recording.camera for recording in recordings)
     source = RecordingSource(records(publications, names), TOPIC, len(names))
     sink = CallbackSink(
         listener.on_event, lambda letter: listener.on_problem(f"{(letter.record.key or b'').decode()}: {letter.message}")
     )
     worker = device.worker(source, sink, listener.on_observation)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, worker.stop)
+    is_whole = True
+
+    def stop() -> None:
+        nonlocal is_whole
+        is_whole = False
+        worker.stop()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop)
     await worker.run()
-    return worker.counts
+    return Played(worker.counts, is_whole)
 
 
 def records(publications: Iterator[Publication], cameras: Sequence[str]) -> Iterator[Record]:

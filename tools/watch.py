@@ -68,7 +68,7 @@ def watch(  # noqa: PLR0913  (a command's options)
         stills = AsStills(sample_fps=device.asked.clock.sample_fps)
         forms: dict[str, Form] = {"segments": AsSegments(), "stills": stills, "access-units": AsAccessUnits()}
         target = None if json_target is None else stack.enter_context(_opened(json_target))
-        counts = play(device, recordings, forms[form], Listener(_printer(device, group, target), complaints))
+        counts = play(device, recordings, forms[form], Listener(_printer(device, group, target), complaints)).counts
     err.print(f"{counts.used} records, {counts.decoded} pictures decoded, {counts.answered} asked, {counts.events} events")
     if complaints.count:
         raise typer.Exit(1)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tools.errors import CommandError
 from tools.options import (
     DEFAULT_GROUP,
     DEMO_QUESTIONS,
@@ -21,6 +20,7 @@ from tools.options import (
     JsonOption,
     ModelOption,
     QuestionsOption,
+    parse_seeds,
     parse_speed,
 )
 from tools.screen import err, progress_bar, write_json
@@ -66,7 +66,7 @@ def demo(  # noqa: PLR0913  (a command's options)
 
     # its notices while fresh topics and a fresh group settle would tear the live view; what fails for good is raised
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    wanted = _seeds(seeds) if seeds else range(seed, seed + 1)
+    wanted = parse_seeds(seeds) if seeds else range(seed, seed + 1)
     started_s = time.monotonic()
     choice = DeviceChoice.of(model, artifacts, devices, questions)
     with find_broker(bootstrap_servers) as broker, open_device(choice, None) as device:
@@ -141,11 +141,3 @@ def _console(svg: Path | None) -> "Console":
 
     fixed = svg is not None or not err.is_terminal  # a pipe has no width, and a picture should not depend on the terminal
     return Console(stderr=True, highlight=False, record=svg is not None, width=SCREEN_WIDTH if fixed else None)
-
-
-def _seeds(text: str) -> range:
-    first, _, last = text.partition("-")
-    if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
-        msg = f"--seeds {text!r}: give two numbers, the smaller one first, such as 101-110"
-        raise CommandError(msg)
-    return range(int(first), int(last) + 1)

@@ -1,0 +1,292 @@
+"""`tools/run evaluate`: whether the events are right, and how well and how honestly each frame is answered."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from tools.errors import CommandError
+from tools.options import DEMO_QUESTIONS, ArtifactOption, CamerasOption, DeviceOption, JsonOption, ModelOption, QuestionsOption
+from tools.screen import err, out, progress_bar, write_json
+
+if TYPE_CHECKING:  # torch, PyAV and scikit-learn stay out of --help
+    from stream.types import Observation
+    from tools.assembly import Device
+    from tools.evaluate.frames import Answered, FrameScores
+    from tools.evaluate.matching import Matched
+    from tools.evaluate.truth import Video
+    from tools.recordings import Recording
+    from tools.scenes.script import Episode
+    from tools.sightings import Sighting
+
+BEGAN_S = 1_767_225_600.0
+"""Capture time that every recording is given, 2026-01-01: truth counts from a video's start, whenever it was recorded."""
+_GROUP = "evaluate"
+_PERCENTILES = (50, 95)
+
+
+@dataclass(slots=True)
+class Heard:
+    """All that came of the recordings."""
+
+    alerts: list[dict[str, Any]] = field(default_factory=list)
+    """Structured CloudEvents."""
+    observations: "list[Observation]" = field(default_factory=list)
+
+
+def evaluate(  # noqa: PLR0913  (a command's options)
+    videos: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Files, folders, globs, or CAMERA=VIDEO.")],
+    *,
+    truth: Annotated[
+        Path, typer.Option("--truth", metavar="FILE", help="CSV or JSON of what happens: video, behavior, start_s, end_s.")
+    ],
+    model: ModelOption = None,
+    artifacts: ArtifactOption = None,
+    devices: DeviceOption = None,
+    questions: QuestionsOption = DEMO_QUESTIONS,
+    cameras: CamerasOption = None,
+    margin_s: Annotated[
+        float, typer.Option("--margin-s", min=0.0, help="Frames nearer to an edge of the truth are not scored, seconds.")
+    ] = 0.5,
+    plots: Annotated[Path | None, typer.Option("--plots", metavar="DIR", help="Draw curves and timelines there, as PNG.")] = None,
+    json: JsonOption = None,
+) -> None:
+    """Compare the events and answers of recorded videos with what truly happens in them.
+
+    An episode is found if an event overlaps it, an event is false if it overlaps none; episodes shorter than the rule's
+    start_after_s are not expected. An episode within another one's cooldown_s counts as missed. Delays are of the event, with the
+    rule's own seconds. Per frame: average precision, area under the ROC curve, Brier score, expected calibration error.
+
+    Example: [bold]tools/run scenes --out out/videos --seeds 401-404[/], then
+    [bold]tools/run evaluate out/videos --truth out/videos/truth.csv --plots out/plots[/]
+    """
+    from tools.assembly import open_device
+    from tools.devices import DeviceChoice
+    from tools.evaluate.frames import gather, score
+    from tools.evaluate.matching import match
+    from tools.evaluate.truth import Video, read_truth
+    from tools.questions import load_questions
+    from tools.recordings import Placement, find, length_s
+    from tools.sightings import sightings
+
+    if plots is not None:
+        _prepare(plots)
+    recordings = find(videos, Placement(BEGAN_S))
+    rules = load_questions(questions).debounce.by_behavior
+    judged = [Video(each.camera, each.url, length_s(each)) for each in recordings]
+    happened = read_truth(truth, judged, list(rules))  # before minutes of answering
+    with open_device(DeviceChoice.of(model, artifacts, devices, questions), cameras) as device:
+        heard = _hear(device, recordings, sum(video.length_s or 0.0 for video in judged))
+        described, manifest = device.engine.described, device.engine.artifact.manifest
+    seen = sightings(heard.alerts, {video.camera: BEGAN_S for video in judged})
+    matched = match(happened, seen, {name: rule.start_after_s for name, rule in rules.items()})
+    answered = gather(heard.observations, happened, BEGAN_S, {name: rule.min_share for name, rule in rules.items()}, margin_s)
+    scores = [score(one) for one in answered]
+    hours = _watched_s(heard) / 3600
+    err.print(f"{escape(described)}: {len(judged)} videos, {len(heard.observations)} frames asked", soft_wrap=True)
+    if json is not None:
+        told = {"artifact": manifest.id, "precision": manifest.precision.value, "videos": [video.camera for video in judged]}
+        write_json(json, told | as_json(matched, scores, hours))
+    if json != "-":
+        out.print(_events_table(matched, hours))
+        out.print(_frames_table(scores))
+    if plots is not None:
+        for path in _draw(plots, judged, _Drawn(happened, seen, heard, answered, rules)):
+            err.print(f"drawn: {escape(str(path))}", soft_wrap=True)
+
+
+def _prepare(plots: Path) -> None:
+    from tools.charts import check_chart
+
+    try:
+        plots.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"--plots {plots}: {error.strerror}. Give a folder that can be written"
+        raise CommandError(msg) from error
+    check_chart("--plots", plots / "timeline.png")
+
+
+def _hear(device: "Device", recordings: "Sequence[Recording]", length_s: float) -> Heard:
+    """Play the recordings, with progress by their time."""
+    from stream.alerts import structured
+    from tools.playback import Complaints, Listener, play
+    from tools.recordings import AsSegments
+
+    heard, context, complaints = Heard(), device.alert_context(_GROUP), Complaints()
+    with _progress(length_s) as reached:
+
+        def observe(observation: "Observation") -> None:
+            heard.observations.append(observation)
+            reached(observation.camera_id, observation.captured_at_s - BEGAN_S)
+
+        listener = Listener(lambda event: heard.alerts.append(structured(event, context)), complaints, observe)
+        played = play(device, recordings, AsSegments(), listener)
+    if not played.is_whole:
+        raise KeyboardInterrupt
+    if complaints.count:
+        msg = f"{complaints.count} videos could not be read to their end: mend or leave them out, the figures would mislead"
+        raise CommandError(msg)
+    return heard
+
+
+@contextlib.contextmanager
+def _progress(length_s: float) -> Iterator[Callable[[str, float], None]]:
+    at_s: dict[str, float] = {}
+    with progress_bar() as bar:
+        task = bar.add_task("seconds of video", total=round(length_s) or None)
+
+        def reached(camera: str, camera_s: float) -> None:
+            at_s[camera] = camera_s
+            bar.update(task, completed=round(sum(at_s.values())))
+
+        yield reached
+
+
+def _watched_s(heard: Heard) -> float:
+    """Seconds from each camera's first to its last frame, all cameras together."""
+    first: dict[str, float] = {}
+    last: dict[str, float] = {}
+    for seen in heard.observations:
+        first.setdefault(seen.camera_id, seen.captured_at_s)
+        last[seen.camera_id] = seen.captured_at_s
+    return sum(last[camera] - first[camera] for camera in first)
+
+
+def as_json(matched: "Sequence[Matched]", scores: "Sequence[FrameScores]", hours: float) -> dict[str, Any]:
+    """The figures as one document; shares in 0 to 1 or as per cent where the name says so, None where nothing can be said."""
+    episodes, sightings = sum(one.episodes for one in matched), sum(one.sightings for one in matched)
+    false = sum(one.false for one in matched)
+    return {
+        "behaviors": [_behavior(*pair) for pair in zip(matched, scores, strict=True)],
+        "episodes": episodes,
+        "events": sightings,
+        "found_percent": _percent(sum(one.found for one in matched), episodes),
+        "false_percent": _percent(false, sightings),
+        "false_per_camera_hour": false / hours if hours else None,
+        "camera_hours": hours,
+    }
+
+
+def _behavior(matched: "Matched", scores: "FrameScores") -> dict[str, Any]:
+    starts, ends = _delays(matched.start_delays_s), _delays(matched.end_delays_s)
+    return {
+        "behavior": matched.behavior,
+        "episodes": matched.episodes,
+        "too_short": matched.too_short,
+        "found": matched.found,
+        "events": matched.sightings,
+        "false": matched.false,
+        "splits": matched.splits,
+        "merges": matched.merges,
+        "precision": matched.precision,
+        "recall": matched.recall,
+        "f1": matched.f1,
+        "delay_p50_s": starts[0],
+        "delay_p95_s": starts[1],
+        "end_delay_p50_s": ends[0],
+        "end_delay_p95_s": ends[1],
+        "frames": scores.frames,
+        "true_frames": scores.positives,
+        "unknown_frames": scores.unknown,
+        "average_precision": scores.average_precision,
+        "roc_auc": scores.roc_auc,
+        "brier": scores.brier,
+        "ece": scores.ece,
+    }
+
+
+def _delays(seconds: Sequence[float]) -> tuple[float | None, float | None]:
+    """Median and 95th percentile, between neighbours by line."""
+    import numpy as np
+
+    if not seconds:
+        return None, None
+    median, late = np.percentile(seconds, _PERCENTILES)
+    return float(median), float(late)
+
+
+def _percent(part: int, whole: int) -> float | None:
+    return 100 * part / whole if whole else None
+
+
+def _events_table(matched: "Sequence[Matched]", hours: float) -> Table:
+    columns = ("found", "false", "splits", "merges", "precision", "recall", "F1", "start, s\np50 p95", "end, s\np50 p95")
+    table = _table("Events", columns)
+    for one in matched:
+        found, false = f"{one.found} of {one.episodes}", f"{one.false} of {one.sightings}"
+        shares = (one.precision, one.recall, one.f1)
+        delays = (_delays(one.start_delays_s), _delays(one.end_delays_s))
+        table.add_row(
+            one.behavior, found, false, str(one.splits), str(one.merges), *map(_share, shares), *(_s(*pair) for pair in delays)
+        )
+    false_events = sum(one.false for one in matched)
+    skipped = sum(one.too_short for one in matched)
+    per_hour = f"{false_events / hours:.2f} false events per camera-hour over {hours:.2f} camera-hours" if hours else "no frame"
+    table.caption = f"{per_hour}; {skipped} episodes are shorter than their rule's start_after_s and not expected"
+    return table
+
+
+def _frames_table(scores: "Sequence[FrameScores]") -> Table:
+    columns = ("frames", "true", "unknown", "average\nprecision", "ROC\nAUC", "Brier", "calibration\nerror")
+    table = _table("Frames", columns)
+    for one in scores:
+        figures = (one.average_precision, one.roc_auc, one.brier, one.ece)
+        table.add_row(one.behavior, str(one.frames), str(one.positives), str(one.unknown), *map(_share, figures))
+    return table
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("behaviour", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _s(p50: float | None, p95: float | None) -> str:
+    return "-" if p50 is None or p95 is None else f"{p50:.1f} {p95:.1f}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What the charts show."""
+
+    happened: "Mapping[str, Sequence[Episode]]"
+    seen: "Sequence[Sighting]"
+    heard: Heard
+    answered: "Sequence[Answered]"
+    rules: Mapping[str, Any]
+
+
+def _draw(folder: Path, videos: "Sequence[Video]", drawn: _Drawn) -> list[Path]:
+    from tools.evaluate.plot import Lane, save_separation, save_timeline
+
+    paths = save_separation(drawn.answered, {name: rule.start_above for name, rule in drawn.rules.items()}, folder)
+    for video in videos:
+        own = [one for one in drawn.heard.observations if one.camera_id == video.camera]
+        at_s = [one.captured_at_s - BEGAN_S for one in own]
+        lanes = [
+            Lane(
+                name,
+                [one for one in drawn.happened[video.camera] if one.behavior == name],
+                [one for one in drawn.seen if (one.camera, one.behavior) == (video.camera, name)],
+                at_s,
+                [one.answers[name].p_yes for one in own],
+                rule.start_above,
+                rule.stop_below,
+            )
+            for name, rule in drawn.rules.items()
+        ]
+        paths.append(folder / f"timeline-{video.camera}.png")
+        save_timeline(video.camera, video.length_s or max(at_s, default=1.0), lanes, paths[-1])
+    return paths

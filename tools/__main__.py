@@ -25,6 +25,7 @@ from tools.chaos.command import chaos
 from tools.compile import compile_model
 from tools.contract import contract
 from tools.demo.command import demo
+from tools.diff.command import diff
 from tools.dlq.command import dlq, list_letters, redrive
 from tools.errors import CommandError
 from tools.evaluate.command import evaluate
@@ -38,7 +39,7 @@ from tools.train.command import train
 from tools.watch import watch
 from tools.worker import worker
 
-_NAMED = (demo, watch, ask, worker, replay, alerts, broker, topics, scenes, evaluate, train, contract, chaos, test)
+_NAMED = (demo, watch, ask, worker, replay, alerts, broker, topics, scenes, evaluate, diff, train, contract, chaos, test)
 COMMANDS: dict[str, Callable[..., None]] = {each.__name__: each for each in _NAMED} | {"compile": compile_model}
 
 app = typer.Typer(

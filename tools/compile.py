@@ -120,7 +120,7 @@ def run_compiler(request: "Request") -> "Artifact":
         return compile_in_child(request, log, report)
 
 
-def cached(model: str, question_file: Path) -> "Artifact":
+def cached(model: str, question_file: Path, precision: str = "fp32") -> "Artifact":
     """The CPU artifact of a checkpoint from the cache, compiled on first use.
 
     The cache's key is what the artifact is made of: weights, library versions, and this project's own code. A compilation also
@@ -138,7 +138,7 @@ def cached(model: str, question_file: Path) -> "Artifact":
     from pipeline.location import locate, weights_hash
     from tools.questions import load_questions
 
-    made_of = [weights_hash(locate(model)), str(dict(backend("cpu").versions())), code_hash()]
+    made_of = [weights_hash(locate(model)), str(dict(backend("cpu").versions())), code_hash(), precision]
     folder = settings.cache_dir() / "artifacts" / hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:24]
     try:
         artifact = open_artifact(folder)
@@ -155,7 +155,7 @@ def cached(model: str, question_file: Path) -> "Artifact":
                 model=model,
                 location=absolute(model),
                 backend="cpu",
-                precision=Precision.FP32,
+                precision=Precision(precision),
                 buckets=BUCKETS["cpu"],
                 capacity=str(DEFAULT_CAPACITY),
                 questions=load_questions(question_file).questions.questions,

@@ -1,8 +1,7 @@
 """`tools/run evaluate`: whether the events are right, and how well and how honestly each frame is answered."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,31 +12,16 @@ from rich.table import Table
 
 from tools.errors import CommandError
 from tools.options import DEMO_QUESTIONS, ArtifactOption, CamerasOption, DeviceOption, JsonOption, ModelOption, QuestionsOption
-from tools.screen import err, out, progress_bar, write_json
+from tools.screen import err, out, write_json
 
 if TYPE_CHECKING:  # torch, PyAV and scikit-learn stay out of --help
-    from stream.types import Observation
-    from tools.assembly import Device
     from tools.evaluate.frames import Answered, FrameScores
     from tools.evaluate.matching import Matched
     from tools.evaluate.truth import Video
-    from tools.recordings import Recording
+    from tools.playback import Heard
     from tools.scenes.script import Episode
-    from tools.sightings import Sighting
 
-BEGAN_S = 1_767_225_600.0
-"""Capture time that every recording is given, 2026-01-01: truth counts from a video's start, whenever it was recorded."""
-_GROUP = "evaluate"
 _PERCENTILES = (50, 95)
-
-
-@dataclass(slots=True)
-class Heard:
-    """All that came of the recordings."""
-
-    alerts: list[dict[str, Any]] = field(default_factory=list)
-    """Structured CloudEvents."""
-    observations: "list[Observation]" = field(default_factory=list)
 
 
 def evaluate(  # noqa: PLR0913  (a command's options)
@@ -71,9 +55,9 @@ def evaluate(  # noqa: PLR0913  (a command's options)
     from tools.evaluate.frames import gather, score
     from tools.evaluate.matching import match
     from tools.evaluate.truth import Video, read_truth
+    from tools.playback import BEGAN_S, hear
     from tools.questions import load_questions
     from tools.recordings import Placement, find, length_s
-    from tools.sightings import sightings
 
     if plots is not None:
         _prepare(plots)
@@ -82,13 +66,12 @@ def evaluate(  # noqa: PLR0913  (a command's options)
     judged = [Video(each.camera, each.url, length_s(each)) for each in recordings]
     happened = read_truth(truth, judged, list(rules))  # before minutes of answering
     with open_device(DeviceChoice.of(model, artifacts, devices, questions), cameras) as device:
-        heard = _hear(device, recordings, sum(video.length_s or 0.0 for video in judged))
+        heard = hear(device, recordings)
         described, manifest = device.engine.described, device.engine.artifact.manifest
-    seen = sightings(heard.alerts, {video.camera: BEGAN_S for video in judged})
-    matched = match(happened, seen, {name: rule.start_after_s for name, rule in rules.items()})
+    matched = match(happened, heard.sightings, {name: rule.start_after_s for name, rule in rules.items()})
     answered = gather(heard.observations, happened, BEGAN_S, {name: rule.min_share for name, rule in rules.items()}, margin_s)
     scores = [score(one) for one in answered]
-    hours = _watched_s(heard) / 3600
+    hours = heard.watched_s / 3600
     err.print(f"{escape(described)}: {len(judged)} videos, {len(heard.observations)} frames asked", soft_wrap=True)
     if json is not None:
         told = {"artifact": manifest.id, "precision": manifest.precision.value, "videos": [video.camera for video in judged]}
@@ -97,7 +80,7 @@ def evaluate(  # noqa: PLR0913  (a command's options)
         out.print(_events_table(matched, hours))
         out.print(_frames_table(scores))
     if plots is not None:
-        for path in _draw(plots, judged, _Drawn(happened, seen, heard, answered, rules)):
+        for path in _draw(plots, judged, _Drawn(happened, heard, answered, rules)):
             err.print(f"drawn: {escape(str(path))}", soft_wrap=True)
 
 
@@ -110,52 +93,6 @@ def _prepare(plots: Path) -> None:
         msg = f"--plots {plots}: {error.strerror}. Give a folder that can be written"
         raise CommandError(msg) from error
     check_chart("--plots", plots / "timeline.png")
-
-
-def _hear(device: "Device", recordings: "Sequence[Recording]", length_s: float) -> Heard:
-    """Play the recordings, with progress by their time."""
-    from stream.alerts import structured
-    from tools.playback import Complaints, Listener, play
-    from tools.recordings import AsSegments
-
-    heard, context, complaints = Heard(), device.alert_context(_GROUP), Complaints()
-    with _progress(length_s) as reached:
-
-        def observe(observation: "Observation") -> None:
-            heard.observations.append(observation)
-            reached(observation.camera_id, observation.captured_at_s - BEGAN_S)
-
-        listener = Listener(lambda event: heard.alerts.append(structured(event, context)), complaints, observe)
-        played = play(device, recordings, AsSegments(), listener)
-    if not played.is_whole:
-        raise KeyboardInterrupt
-    if complaints.count:
-        msg = f"{complaints.count} videos could not be read to their end: mend or leave them out, the figures would mislead"
-        raise CommandError(msg)
-    return heard
-
-
-@contextlib.contextmanager
-def _progress(length_s: float) -> Iterator[Callable[[str, float], None]]:
-    at_s: dict[str, float] = {}
-    with progress_bar() as bar:
-        task = bar.add_task("seconds of video", total=round(length_s) or None)
-
-        def reached(camera: str, camera_s: float) -> None:
-            at_s[camera] = camera_s
-            bar.update(task, completed=round(sum(at_s.values())))
-
-        yield reached
-
-
-def _watched_s(heard: Heard) -> float:
-    """Seconds from each camera's first to its last frame, all cameras together."""
-    first: dict[str, float] = {}
-    last: dict[str, float] = {}
-    for seen in heard.observations:
-        first.setdefault(seen.camera_id, seen.captured_at_s)
-        last[seen.camera_id] = seen.captured_at_s
-    return sum(last[camera] - first[camera] for camera in first)
 
 
 def as_json(matched: "Sequence[Matched]", scores: "Sequence[FrameScores]", hours: float) -> dict[str, Any]:
@@ -262,14 +199,14 @@ class _Drawn:
     """What the charts show."""
 
     happened: "Mapping[str, Sequence[Episode]]"
-    seen: "Sequence[Sighting]"
-    heard: Heard
+    heard: "Heard"
     answered: "Sequence[Answered]"
     rules: Mapping[str, Any]
 
 
 def _draw(folder: Path, videos: "Sequence[Video]", drawn: _Drawn) -> list[Path]:
     from tools.evaluate.plot import Lane, save_separation, save_timeline
+    from tools.playback import BEGAN_S
 
     paths = save_separation(drawn.answered, {name: rule.start_above for name, rule in drawn.rules.items()}, folder)
     for video in videos:
@@ -279,7 +216,7 @@ def _draw(folder: Path, videos: "Sequence[Video]", drawn: _Drawn) -> list[Path]:
             Lane(
                 name,
                 [one for one in drawn.happened[video.camera] if one.behavior == name],
-                [one for one in drawn.seen if (one.camera, one.behavior) == (video.camera, name)],
+                [one for one in drawn.heard.sightings if (one.camera, one.behavior) == (video.camera, name)],
                 at_s,
                 [one.answers[name].p_yes for one in own],
                 rule.start_above,

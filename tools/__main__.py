@@ -30,6 +30,7 @@ from tools.dlq.command import dlq, list_letters, redrive
 from tools.errors import CommandError
 from tools.evaluate.command import evaluate
 from tools.gate import test
+from tools.plan.command import plan
 from tools.replay import replay
 from tools.scenes.command import scenes
 from tools.screen import err
@@ -39,7 +40,7 @@ from tools.train.command import train
 from tools.watch import watch
 from tools.worker import worker
 
-_NAMED = (demo, watch, ask, worker, replay, alerts, broker, topics, scenes, evaluate, diff, train, contract, chaos, test)
+_NAMED = (demo, watch, ask, worker, replay, alerts, broker, topics, scenes, evaluate, diff, plan, train, contract, chaos, test)
 COMMANDS: dict[str, Callable[..., None]] = {each.__name__: each for each in _NAMED} | {"compile": compile_model}
 
 app = typer.Typer(

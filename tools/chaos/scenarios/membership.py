@@ -16,6 +16,10 @@ MAX_STARTS = 12
 """Of producers, while three partitions go from one worker to another: two each (the two phases), and as many again for a second
 rebalance."""
 
+MEMBERSHIP = GROUP - {Api.FIND_COORDINATOR}
+"""What a member says to its group. The API that is left out is also how a producer that starts finds its coordinator: without an
+answer it could not fence anybody, member or not."""
+
 
 async def _reassigned_to_itself(act: Act) -> None:
     """Stall the device, let another member come and go, so that all partitions come back, and let the device go on."""
@@ -64,7 +68,7 @@ async def _group_coordinator_lost(act: Act) -> None:
     victim, began_s, proxy = act.workers[0], time.time(), act.stage.world.proxy
     init = Api.INIT_PRODUCER_ID.name.lower()
     before, victims_before = proxy.passed[init], proxy.passed_of[victim.name, init]
-    applied = proxy.apply(Swallow(GROUP, 3 * TIMING.session_s, victim.name))
+    applied = proxy.apply(Swallow(MEMBERSHIP, 3 * TIMING.session_s, victim.name))
     await asyncio.sleep(3 * TIMING.session_s)
     victims = proxy.passed_of[victim.name, init] - victims_before
     await applied.wait(5.0)
@@ -110,7 +114,7 @@ SCENARIOS = {
         Setting(partitions=2, workers=3, cameras=4),
     ),
     "15-group-coordinator-lost": Scenario(
-        "one worker's group requests (APIs 8 to 14) are swallowed for three sessions, its other connections go on",
+        "one worker's group requests (APIs 8, 9 and 11 to 14) are swallowed for three sessions, its other requests go on",
         _group_coordinator_lost,
     ),
     "15-crash-points-of-a-start": Scenario(

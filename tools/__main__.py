@@ -34,13 +34,32 @@ from tools.plan.command import plan
 from tools.replay import replay
 from tools.scenes.command import scenes
 from tools.screen import err
+from tools.stress.command import stress
 from tools.toml_file import read_toml
 from tools.topics import topics
 from tools.train.command import train
 from tools.watch import watch
 from tools.worker import worker
 
-_NAMED = (demo, watch, ask, worker, replay, alerts, broker, topics, scenes, evaluate, diff, plan, train, contract, chaos, test)
+_NAMED = (
+    demo,
+    watch,
+    ask,
+    worker,
+    replay,
+    alerts,
+    broker,
+    topics,
+    scenes,
+    evaluate,
+    diff,
+    stress,
+    plan,
+    train,
+    contract,
+    chaos,
+    test,
+)
 COMMANDS: dict[str, Callable[..., None]] = {each.__name__: each for each in _NAMED} | {"compile": compile_model}
 
 app = typer.Typer(

@@ -1,0 +1,75 @@
+"""What a machine does with an artifact, in a file that `plan` reads."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from multiprocessing import cpu_count
+from pathlib import Path
+from typing import Any
+
+from pipeline.engine import Engine
+from pipeline.questions import QuestionSet
+from tools.errors import CommandError
+from tools.machine import processor
+from tools.stress.figures import Measured, saturation
+
+FORMAT = "pawsight.profile/1"
+
+
+def machine(instance: str | None) -> dict[str, Any]:
+    """Name this machine: processor, cores, and what the cloud calls it."""
+    return {"processor": processor(), "cores": cpu_count(), "instance": instance}
+
+
+def profile(measured: Measured, engine: Engine, questions: QuestionSet, on: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Join the figures with what they are figures of; None if nothing was measured.
+
+    `p99_ms` and `open_loop_fps` are the open loop's, None without one or if no rate held. `extra_question_percent` is None
+    of one question, or where noise hid it.
+    """
+    saturated = saturation(measured.grid)
+    if saturated is None:
+        return None
+    manifest, rate = engine.artifact.manifest, measured.open_loop
+    return {
+        "format": FORMAT,
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": dict(on),
+        "device": str(engine.device),
+        "backend": manifest.backend,
+        "precision": manifest.precision.value,
+        "artifact": manifest.id,
+        "model": manifest.model_id,
+        "questions": len(questions.questions),
+        "questions_fingerprint": questions.fingerprint,
+        "throughput_fps": round(saturated.throughput_fps, 2),
+        "p99_ms": None if rate is None or rate.p99_ms is None else round(rate.p99_ms, 3),
+        "open_loop_fps": None if rate is None or rate.p99_ms is None else round(rate.rate_fps, 2),
+        "extra_question_percent": measured.extra_question_percent,
+        "cpu_s_per_1000_frames": round(saturated.cpu_s_per_1000_frames, 3),
+    }
+
+
+def check_profile(path: Path) -> None:
+    """See before minutes of measuring that the file can be written.
+
+    Raises:
+        CommandError: there is no such folder, or the path is one.
+    """
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        reason = "it is a folder" if path.is_dir() else f"there is no folder {path.absolute().parent}: make it first"
+        msg = f"--profile {path}: {reason}"
+        raise CommandError(msg)
+
+
+def save_profile(path: Path, document: Mapping[str, Any]) -> None:
+    """Write the file.
+
+    Raises:
+        CommandError: it cannot be written.
+    """
+    try:
+        path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        msg = f"--profile {path}: {error.strerror}"
+        raise CommandError(msg) from error

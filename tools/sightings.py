@@ -20,6 +20,8 @@ class Sighting:
     """stopped_at of the ended event; None if none came."""
     ended_at_s: float | None
     """Event time of the ended event."""
+    reason: str | None
+    """Why it ended (`stream.types.Reason`)."""
 
     def overlaps(self, start_s: float, end_s: float) -> bool:
         """Whether it shares a moment with a stretch of time; what never ended lasts for ever."""
@@ -52,6 +54,7 @@ def sightings(events: Iterable[Mapping[str, Any]], recorded_at_s: Mapping[str, f
                 at_s=_seconds(data["at"]) - base_s,
                 end_s=None if end is None else _seconds(end["stopped_at"]) - base_s,
                 ended_at_s=None if end is None else _seconds(end["at"]) - base_s,
+                reason=None if end is None else end["reason"],
             )
         )
     return sorted(found, key=lambda sighting: (sighting.camera, sighting.start_s, sighting.behavior))

@@ -9,7 +9,7 @@ from stream.types import Answer, Observation, Position
 from tools.diff.comparison import TOLERANCE, Run, Shift, compare
 from tools.sightings import Sighting
 
-BARKING = Sighting("den", "barking", 10.0, 12.0, 20.0, 25.0)
+BARKING = Sighting("den", "barking", 10.0, 12.0, 20.0, 25.0, "stopped")
 LATER = replace(BARKING, start_s=40.0, at_s=42.0, end_s=50.0, ended_at_s=55.0)
 
 
@@ -50,7 +50,7 @@ def test_a_split_gains_one() -> None:
 
 def test_what_never_ended_is_shifted_where_the_other_ended() -> None:
     """By how much nobody can say."""
-    found = compare(Run([replace(BARKING, end_s=None, ended_at_s=None)], []), Run([BARKING], []))
+    found = compare(Run([replace(BARKING, end_s=None, ended_at_s=None, reason=None)], []), Run([BARKING], []))
     assert (found.shifted[0].started_s, found.shifted[0].ended_s) == (0.0, None)
 
 

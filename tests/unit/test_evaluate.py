@@ -106,9 +106,11 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- events
 
 
-def seen(start_s: float, end_s: float | None, camera: str = "den", behavior: str = "barking") -> Sighting:
+def seen(start_s: float, end_s: float | None, camera: str = "den", reason: str = "stopped") -> Sighting:
     """Told 2 s after its start and 5 s after its end."""
-    return Sighting(camera, behavior, start_s, start_s + 2, end_s, None if end_s is None else end_s + 5)
+    if end_s is None:
+        return Sighting(camera, "barking", start_s, start_s + 2, None, None, None)
+    return Sighting(camera, "barking", start_s, start_s + 2, end_s, end_s + 5, reason)
 
 
 def matched(truth: list[Episode], *found: Sighting) -> Matched:
@@ -153,6 +155,12 @@ def test_what_never_ended_lasts() -> None:
     """It finds all that comes after, and has no end to be late."""
     one = matched([Episode("barking", 10, 20), Episode("barking", 30, 40)], seen(11, None))
     assert (one.found, one.merges, one.end_delays_s) == (2, 1, ())
+
+
+def test_what_ended_with_its_recording_says_nothing_of_the_delay() -> None:
+    """The stream's loss comes lost_after_s later, whatever the rule."""
+    one = matched([Episode("barking", 10, 20)], seen(11, 20, reason="stream_lost"))
+    assert (one.found, one.start_delays_s, one.end_delays_s) == (1, (3.0,), ())
 
 
 # ---------------------------------------------------------------- frames

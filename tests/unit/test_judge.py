@@ -14,7 +14,9 @@ START_AFTER = {"barking": 1.5}
 
 def seen(start_s: float, end_s: float | None, *, at_s: float | None = None, told_s: float | None = None) -> Sighting:
     """Barking in the den."""
-    return Sighting("den", "barking", start_s, start_s + 1.5 if at_s is None else at_s, end_s, told_s)
+    return Sighting(
+        "den", "barking", start_s, start_s + 1.5 if at_s is None else at_s, end_s, told_s, None if told_s is None else "stopped"
+    )
 
 
 def alert(kind: str, episode: int, **data: Any) -> dict[str, Any]:
@@ -43,7 +45,9 @@ def test_a_sighting_beside_the_episode_is_missed_and_invented() -> None:
 def test_a_sighting_of_another_behavior_or_camera_matches_nothing() -> None:
     """Overlap in time is not enough."""
     verdict = judge(
-        TRUTH, [Sighting("den", "eating", 10.0, 11.5, 18.0, None), Sighting("attic", "barking", 30, 31.5, 38, None)], START_AFTER
+        TRUTH,
+        [Sighting("den", "eating", 10.0, 11.5, 18.0, None, None), Sighting("attic", "barking", 30, 31.5, 38, None, None)],
+        START_AFTER,
     )
     assert (verdict.found, len(verdict.invented)) == (0, 2)
 
@@ -66,6 +70,6 @@ def test_alerts_are_joined_by_episode() -> None:
         {"type": "pawsight.camera.seen", "data": {"camera": "den"}},
         alert("started", 1, started_at=to_rfc3339(T0_S + 10), at=to_rfc3339(T0_S + 11.5)),
         alert("started", 2, started_at=to_rfc3339(T0_S + 30), at=to_rfc3339(T0_S + 31.5)),
-        alert("ended", 1, stopped_at=to_rfc3339(T0_S + 18), at=to_rfc3339(T0_S + 23)),
+        alert("ended", 1, stopped_at=to_rfc3339(T0_S + 18), at=to_rfc3339(T0_S + 23), reason="stopped"),
     ]
     assert sightings(alerts, {"den": T0_S}) == [seen(10.0, 18.0, told_s=23.0), seen(30.0, None)]

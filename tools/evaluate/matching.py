@@ -8,6 +8,7 @@ become an event: it is not expected, and a sighting of it is not false.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from stream.types import Reason
 from tools.scenes.script import Episode
 from tools.sightings import Sighting
 
@@ -32,7 +33,8 @@ class Matched:
     start_delays_s: tuple[float, ...]
     """Of each found episode: from its start to the event time of the first `started`; the rule's start_after_s is part of it."""
     end_delays_s: tuple[float, ...]
-    """Of each found episode whose last sighting ended: from its end to the event time of `ended`, stop_after_s included."""
+    """Of each found episode whose last sighting ended because the behaviour stopped (and not with the recording, say): from its
+    end to the event time of `ended`, stop_after_s included."""
 
     @property
     def precision(self) -> float | None:
@@ -71,7 +73,7 @@ def _match_one(behavior: str, truth: Mapping[str, Sequence[Episode]], found: Seq
     true_of = [sum(_belong(camera, episode, one) for camera, episode in episodes) for one in sightings]
     is_due = [episode.end_s - episode.start_s >= least_s for _, episode in episodes]
     seen_due = [(episode, seen) for (_, episode), seen, due in zip(episodes, seen_of, is_due, strict=True) if due and seen]
-    last_ends = [(episode, max(seen, key=lambda one: one.at_s).ended_at_s) for episode, seen in seen_due]
+    last = [(episode, max(seen, key=lambda one: one.at_s)) for episode, seen in seen_due]
     return Matched(
         behavior=behavior,
         episodes=sum(is_due),
@@ -82,7 +84,9 @@ def _match_one(behavior: str, truth: Mapping[str, Sequence[Episode]], found: Seq
         splits=sum(max(0, len(seen) - 1) for seen in seen_of),
         merges=sum(max(0, count - 1) for count in true_of),
         start_delays_s=tuple(min(one.at_s for one in seen) - episode.start_s for episode, seen in seen_due),
-        end_delays_s=tuple(ended_s - episode.end_s for episode, ended_s in last_ends if ended_s is not None),
+        end_delays_s=tuple(
+            one.ended_at_s - episode.end_s for episode, one in last if one.ended_at_s is not None and one.reason == Reason.STOPPED
+        ),
     )
 
 

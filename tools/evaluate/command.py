@@ -153,10 +153,10 @@ def _percent(part: int, whole: int) -> float | None:
 
 
 def _events_table(matched: "Sequence[Matched]", hours: float) -> Table:
-    columns = ("found", "false", "splits", "merges", "precision", "recall", "F1", "start, s\np50 p95", "end, s\np50 p95")
+    columns = ("found", "false", "split", "merge", "prec.", "recall", "F1", "start, s\np50 p95", "end, s\np50 p95")
     table = _table("Events", columns)
     for one in matched:
-        found, false = f"{one.found} of {one.episodes}", f"{one.false} of {one.sightings}"
+        found, false = f"{one.found}/{one.episodes}", f"{one.false}/{one.sightings}"
         shares = (one.precision, one.recall, one.f1)
         delays = (_delays(one.start_delays_s), _delays(one.end_delays_s))
         table.add_row(
@@ -170,24 +170,24 @@ def _events_table(matched: "Sequence[Matched]", hours: float) -> Table:
 
 
 def _frames_table(scores: "Sequence[FrameScores]") -> Table:
-    columns = ("frames", "true", "unknown", "average\nprecision", "ROC\nAUC", "Brier", "calibration\nerror")
+    columns = ("frames", "true", "unknown", "average\nprec.", "ROC\nAUC", "Brier", "calibr.\nerror")
     table = _table("Frames", columns)
     for one in scores:
         figures = (one.average_precision, one.roc_auc, one.brier, one.ece)
-        table.add_row(one.behavior, str(one.frames), str(one.positives), str(one.unknown), *map(_share, figures))
+        table.add_row(one.behavior, str(one.frames), str(one.positives), str(one.unknown), *(_share(each, 3) for each in figures))
     return table
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=title, box=SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("behaviour", no_wrap=True)
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     return table
 
 
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _share(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _s(p50: float | None, p95: float | None) -> str:

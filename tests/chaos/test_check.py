@@ -118,7 +118,19 @@ def watched(found: Iterable[Published]) -> list[str]:
     watch = OrderWatch({camera.name for camera in CAMERAS if camera.is_steady})
     for one in found:
         watch.take(one)
-    return watch.violations
+    return watch.unexpected({})
+
+
+def test_a_reader_forgives_as_many_steps_back_as_the_clock_took() -> None:
+    """A publisher that repeats what is long done sets the clock back, and no more than that."""
+    steady = CAMERAS[0].name
+    first, *others = (each for each in RIGHT if each.alert.camera == steady and each.alert.behavior is not None)
+    watch = OrderWatch({steady})
+    for number, one in enumerate((others[-1], others[-2])):
+        watch.take(replace(one, alert=replace(first.alert, id=f"new-{number}", at_us=one.alert.at_us)))
+    older = [each for each in watch.unexpected({}) if "older" in each]
+    assert len(older) == 1
+    assert older[0] not in watch.unexpected({steady: 1})
 
 
 def test_a_reader_of_what_is_right_notes_nothing() -> None:

@@ -92,6 +92,8 @@ class CameraReplay:
     alerts: list[Alert] = field(default_factory=list)
     last_us: int | None = None
     """Capture time of the last accepted picture; None before the first."""
+    set_back: int = 0
+    """How often the clock went back."""
     _epoch_ms: int = 0
     _sightings: int = 0
     _lost: bool = True
@@ -162,6 +164,7 @@ class CameraReplay:
         return None if is_new_stream or len(self._candidates) == _ADOPT_AFTER else "clock"
 
     def _set_back(self, last_us: int) -> None:
+        self.set_back += 1
         for rule in self.rules.behaviors:
             self._end(rule.behavior, last_us, last_us, "clock_reset", 0.0)
         for each in self._behaviors.values():

@@ -69,7 +69,7 @@ async def judged(  # noqa: PLR0913  (what is judged)
     ending = Ending(verdict, replay.totals["pictures"], await asyncio.to_thread(lambda: asked(sorted(folder.glob("*.asked")))))
     if is_naive:
         return ending
-    ending.other += reader.watch.violations[:20]
+    ending.other += reader.watch.unexpected({name: camera.set_back for name, camera in replay.cameras.items()})[:20]
     for topic in (names.alerts, names.state, names.dead_letters):
         ending.other += await unsettled(connection, topic)
     ending.other += visitors_mistakes(alerts, await visitors_sent(connection, names.frames))[:20]

@@ -8,7 +8,7 @@ import asyncio
 import time
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -43,6 +43,9 @@ class OrderWatch:
     steady: Collection[str]
     """Cameras whose clock never goes back."""
     violations: list[str] = field(default_factory=list)
+    older: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """By camera, alerts that are older than the one before. A publisher that was killed may repeat more than max_gap_s under a
+    new stream, which sets the camera's clock back: how often that was the frames topic tells."""
     _ids: set[str] = field(default_factory=set)
     _cameras: defaultdict[str, _Watched] = field(default_factory=lambda: defaultdict(_Watched))
 
@@ -54,7 +57,7 @@ class OrderWatch:
             return
         self._ids.add(alert.id)
         if alert.camera in self.steady and camera.at_us is not None and alert.at_us < camera.at_us:
-            self._note("is older than the one before", one)
+            self.older[alert.camera].append(_noted("is older than the one before", one))
         camera.at_us = alert.at_us
         if alert.behavior is None:
             is_seen = alert.type == _SEEN
@@ -64,8 +67,16 @@ class OrderWatch:
         elif alert.episode is None or not _follows(camera, alert.type, alert.behavior, alert.episode):
             self._note("does not follow the episode before", one)
 
+    def unexpected(self, set_back: Mapping[str, int]) -> list[str]:
+        """What should not have been seen; `set_back` says how often each camera's clock went back."""
+        return self.violations + [each for camera, found in self.older.items() for each in found[set_back.get(camera, 0) :]]
+
     def _note(self, what: str, one: Published) -> None:
-        self.violations.append(f"alerts[{one.partition}] {one.offset} {what}: {one.alert}")
+        self.violations.append(_noted(what, one))
+
+
+def _noted(what: str, one: Published) -> str:
+    return f"alerts[{one.partition}] {one.offset} {what}: {one.alert}"
 
 
 def _follows(camera: _Watched, kind: str, behavior: str, episode: int) -> bool:

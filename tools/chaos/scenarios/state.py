@@ -48,7 +48,7 @@ async def _state_recreated(act: Act) -> None:
     await create_topics(direct, names, partitions=act.stage.script.partitions)
     await act.must_say(PARKED)
     act.kill_workers()
-    act.problems += act.reader.watch.violations
+    act.problems += act.reader.watch.unexpected({})
     act.reader.watch = OrderWatch(act.reader.watch.steady)  # what was told before is forgotten, and may be told again
     act.start_workers(policy=ACCEPT_LOSS)
     act.start_publisher()

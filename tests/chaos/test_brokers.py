@@ -15,6 +15,7 @@ from tools.chaos.rules import Swallow
 TOPIC = "copies"
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 @pytest.mark.skipif(why_no_broker() is not None, reason=f"NO KAFKA BROKER: {why_no_broker()}")
 @pytest.mark.asyncio

@@ -73,6 +73,7 @@ def test_figures_are_per_frame_and_consistent(tmp_path: Path) -> None:
     assert math.isfinite(found.extra_question_percent)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("precision", [Precision.BF16, Precision.INT8])
 def test_lower_precisions_meet_in_the_same_rounds(tmp_path: Path, precision: Precision) -> None:
     """Their deviation is reported, never died of, and does not count as wrong."""

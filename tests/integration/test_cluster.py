@@ -59,6 +59,7 @@ def test_one_node_may_be_lost_at_a_time(cluster: Cluster, names: TopicNames) -> 
     assert sorted(asyncio.run(_read(cluster, names, len(sent)))) == sorted(sent)
 
 
+@pytest.mark.proof
 def test_all_nodes_may_be_killed_at_once(cluster: Cluster, names: TopicNames) -> None:
     """Started again side by side on their data they are the same cluster, with every acknowledged record."""
     asyncio.run(create_topics(KafkaConnection(cluster.bootstrap_servers), names, partitions=3))
@@ -76,6 +77,7 @@ def test_all_nodes_may_be_killed_at_once(cluster: Cluster, names: TopicNames) ->
     assert asyncio.run(_read(cluster, names, 1)) == [b"before"]
 
 
+@pytest.mark.proof
 def test_one_node_alone_takes_nothing(cluster: Cluster, names: TopicNames) -> None:
     """Without a second copy in sync nothing is acknowledged; with it back everything goes on."""
     asyncio.run(create_topics(KafkaConnection(cluster.bootstrap_servers), names, partitions=3))

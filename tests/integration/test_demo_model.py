@@ -111,6 +111,7 @@ def test_a_picture_is_the_same_alone_and_within_the_set() -> None:
         np.testing.assert_array_equal(pictures.classes[index], classes)
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 def test_first_steps_of_the_training_repeat_the_logged_loss() -> None:
     """The checkpoint comes from this code: the record's first 300 steps can be taken again.

@@ -112,7 +112,7 @@ def test_a_picture_is_the_same_alone_and_within_the_set() -> None:
 
 
 @pytest.mark.proof
-@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_first_steps_of_the_training_repeat_the_logged_loss() -> None:
     """The checkpoint comes from this code: the record's first 300 steps can be taken again.
 

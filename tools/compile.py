@@ -15,7 +15,10 @@ from tools.errors import CommandError
 from tools.options import DEMO_CHECKPOINT, DEMO_QUESTIONS, JsonOption, ModelOption, QuestionsOption
 from tools.screen import err, out, steps_bar, write_json
 
-if TYPE_CHECKING:  # torch stays out of --help
+if TYPE_CHECKING:  # torch and numpy stay out of --help
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pipeline.artifact import Artifact
     from pipeline.compiling import Request
 
@@ -201,6 +204,23 @@ def save_pictures(count: int, folder: Path) -> str:
     """Render pet scenes to compare answers on, as the .npy that the compiler's process reads."""
     import numpy as np
 
+    path = folder / "pictures.npy"
+    np.save(path, _rendered(count))
+    return str(path)
+
+
+def scenes(count: int, side: int) -> "NDArray[np.uint8]":
+    """Render pet scenes and prepare them for a model, RGB uint8 (count, side, side, 3)."""
+    import numpy as np
+
+    from pipeline.preprocess import fit
+
+    return np.stack([fit(picture, side) for picture in _rendered(count)])
+
+
+def _rendered(count: int) -> "NDArray[np.uint8]":
+    import numpy as np
+
     from tools.scenes.render import View, render
     from tools.scenes.sampling import sample, seeded
 
@@ -209,6 +229,4 @@ def save_pictures(count: int, folder: Path) -> str:
         choices = seeded(_SEED, index)
         room, moment = sample(choices)
         pictures.append(render(View.of(room, 2.0, moment.door_open), moment, "", choices)[..., ::-1])
-    path = folder / "pictures.npy"
-    np.save(path, np.stack(pictures))
-    return str(path)
+    return np.stack(pictures)

@@ -12,11 +12,12 @@ from pipeline.answers import Answers
 from pipeline.backends.backend import Precision
 from pipeline.compile import Report, compare
 from pipeline.packing import PackedQuestions
-from tools.bench.engines import BACKEND, Plan, Source, compile_engines, rung_set, scenes
+from tools.bench.engines import BACKEND, PICTURES, Plan, Source, compile_engines, rung_set
 from tools.bench.figures import TOLERANCE, CompiledFigures, Figures
 from tools.bench.flops import flops_per_frame
 from tools.bench.hugging_face import HuggingFace
 from tools.bench.timing import Product, Work, medians, slope
+from tools.compile import scenes
 
 _RUNGS = (8, 16)
 """Questions of eight tokens: what the capacity's rungs are made for."""
@@ -45,7 +46,7 @@ class Contest:
         report("building the model", 0, 1)
         checkpoint = source()
         self._config = checkpoint.vqa.config
-        drawn = scenes(folder, checkpoint.image.size)
+        drawn = scenes(PICTURES, checkpoint.image.size)
         self._frames = np.resize(drawn, (plan.buckets[-1], *drawn.shape[1:]))  # repeats or cuts
         self._differing = min(len(drawn), plan.buckets[-1])
         self._hugging_face = HuggingFace(checkpoint, plan.questions, self._frames[0])

@@ -5,9 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.backends import backend
 from pipeline.backends.backend import Precision, Spec
 from pipeline.capacity import DEFAULT_CAPACITY, Capacity
@@ -15,10 +12,9 @@ from pipeline.checkpoint import Checkpoint
 from pipeline.compile import Report, Trial, compile_artifact
 from pipeline.engine import Device, Engine
 from pipeline.packing import pack
-from pipeline.preprocess import fit
 from pipeline.questions import Question, QuestionSet
 from pipeline.stages import Layout
-from tools.compile import save_pictures
+from tools.compile import scenes
 from tools.train.model import WORDINGS
 
 BACKEND = "cpu"
@@ -66,11 +62,6 @@ def refusal(precision: Precision, buckets: tuple[int, ...]) -> str | None:
     return backend(BACKEND).refusal(_spec(precision, buckets, DEFAULT_CAPACITY))
 
 
-def scenes(folder: Path, side: int) -> NDArray[np.uint8]:
-    """Rendered pet scenes, uint8 (PICTURES, side, side, 3)."""
-    return np.stack([fit(picture, side) for picture in np.load(save_pictures(PICTURES, folder))])
-
-
 def compile_engines(source: Source, plan: Plan, folder: Path, report: Report) -> dict[Precision, Engine]:
     """Compile and load one engine per precision; the memory of each checkpoint is free again before the next."""
     engines = {}
@@ -84,7 +75,7 @@ def compile_engines(source: Source, plan: Plan, folder: Path, report: Report) ->
 def _compile(checkpoint: Checkpoint, precision: Precision, plan: Plan, folder: Path, report: Report) -> Engine:
     needed = pack(plan.questions, checkpoint.vocabulary).inputs.size
     capacity = Capacity(max(DEFAULT_CAPACITY.slots, needed.slots), max(DEFAULT_CAPACITY.tokens, needed.tokens))
-    pictures = scenes(folder, checkpoint.image.size)[:_COMPARED]
+    pictures = scenes(_COMPARED, checkpoint.image.size)
     artifact = compile_artifact(
         checkpoint,
         _spec(precision, plan.buckets, capacity),

@@ -33,7 +33,7 @@ PRECISIONS = ("fp32", "bf16", "int8")
 
 
 def diff(  # noqa: PLR0913  (a command's options)
-    before: Annotated[str, typer.Argument(metavar="A", help="Artifact folder, questions file (.toml) or precision.")],
+    before: Annotated[str, typer.Argument(metavar="A", help="Artifact folder, questions file (.toml), or precision on the CPU.")],
     after: Annotated[str, typer.Argument(metavar="B", help="The same for what it is compared with.")],
     videos: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Files, folders, globs, or CAMERA=VIDEO.")],
     *,

@@ -13,10 +13,11 @@ import numpy as np
 from pipeline.artifact import Manifest
 from pipeline.engine import Engine
 from pipeline.questions import QuestionSet
+from tools.compile import scenes
 from tools.stress.figures import TRIALS, BestBucket, Measured, saturation
 from tools.stress.load import Bench, best_bucket, closed_loop
 from tools.stress.open_loop import Load, highest_rate
-from tools.stress.pictures import Pictures, choose, scenes
+from tools.stress.pictures import PICTURES, Pictures, choose
 
 if TYPE_CHECKING:
     from pipeline.compile import Report
@@ -60,7 +61,7 @@ def pick_pictures(engine: Engine) -> Pictures:
     Raises:
         CommandError: it tells none apart.
     """
-    return choose(engine, scenes(engine.image_size), tolerance(engine.artifact.manifest))
+    return choose(engine, scenes(PICTURES, engine.image_size), tolerance(engine.artifact.manifest))
 
 
 def tolerance(manifest: Manifest) -> float:

@@ -1,9 +1,7 @@
 """Pictures that tell by their answers which of them was asked: what proves that an answer belongs to its request."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -56,16 +54,6 @@ class Pictures:
 def stacked(answers: Answers) -> NDArray[np.float32]:
     """P(yes) and share in one array, float32 (n, 2, Q)."""
     return np.stack([answers.p_yes, answers.share], axis=1)
-
-
-def scenes(side: int) -> NDArray[np.uint8]:
-    """Render pet scenes, uint8 (n, side, side, 3)."""
-    from pipeline.preprocess import fit
-    from tools.compile import save_pictures
-
-    with tempfile.TemporaryDirectory(prefix="pawsight-stress-") as folder:
-        drawn = np.load(save_pictures(PICTURES, Path(folder)))
-    return np.stack([fit(picture, side) for picture in drawn])
 
 
 def choose(engine: Answering, drawn_NSS3: NDArray[np.uint8], tolerance: float) -> Pictures:

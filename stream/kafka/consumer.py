@@ -26,6 +26,8 @@ class SourceConfig:
     group: str
     session_timeout_s: float = 10.0
     """Without a heartbeat for so long a worker's partitions go to others."""
+    max_poll_interval_s: float = 900.0
+    """Without a poll for so long it leaves its group. Longer than the device may take for a batch, which holds the polls up."""
     max_poll_records: int = 64
     max_poll_bytes: int = 32 * 1024 * 1024
     """Of values; the last record of a poll may exceed it."""
@@ -47,7 +49,7 @@ class SourceConfig:
             "heartbeat_interval_ms": int(self.session_timeout_s * 100),
             "rebalance_timeout_ms": int(self.rebalance_timeout_s * 1000),
             "request_timeout_ms": 40_000,
-            "max_poll_interval_ms": 900_000,
+            "max_poll_interval_ms": int(self.max_poll_interval_s * 1000),
             "metadata_max_age_ms": 30_000,
             # a question for offsets waits behind a fetch on the same connection; taking a partition up asks five in a row
             "fetch_max_wait_ms": 100,

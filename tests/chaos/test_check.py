@@ -145,7 +145,10 @@ def test_a_reader_of_what_is_right_notes_nothing() -> None:
         pytest.param([*RIGHT[:40], *RIGHT[41:]], "does not follow the episode before", id="one lost"),
         pytest.param(swapped(40), "does not follow the episode before", id="two swapped"),
         pytest.param(
-            [*RIGHT, Published(replace(RIGHT[-1].alert, id="new", behavior="new", episode=1, type=STARTED, at_us=1), 0, 9999)],
+            [
+                *RIGHT,
+                replace(RIGHT[-1], alert=replace(RIGHT[-1].alert, id="new", behavior="new", episode=1, type=STARTED, at_us=1)),
+            ],
             "is older than the one before",
             id="one of long ago",
         ),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stream.camera_state import CameraState
 from stream.clock import Admission, ClockRules, ClockState, admit
-from stream.debounce import lose, observe
+from stream.debounce import lose, observe, retain
 from stream.types import Answer, Event, Observation, Position
 from tests.chaos.oracle_world import (
     CAMERAS,
@@ -34,6 +34,15 @@ BEHAVIORS = (
     Rule("hot", 0.8, 0.2, 0.5, 0.0, 0.0, max_duration_s=2.5),
 )
 UNDER = Rules(BEHAVIORS, lost_after_s=5.0, max_gap_s=2.0, max_jump_s=60.0)
+OTHERS = Rules(
+    (BEHAVIORS[0], Rule("hot", 0.45, 0.2, 0.25, 0.5, 1.0), Rule("new", 0.65, 0.35, 0.5, 0.5, 0.5)),
+    lost_after_s=5.0,
+    max_gap_s=2.0,
+    max_jump_s=60.0,
+)
+"""Slow is asked no more, new is, and hot has other thresholds and times. What goes on stays in its order: of the ends that a loss
+right after the change brings nobody promises another."""
+COLUMNS = {"flip": 0, "slow": 1, "hot": 2, "new": 1}
 CLOCK = ClockRules(sample_fps=1_000_000.0, max_gap_s=2.0, max_jump_s=60.0)
 # Stretches of one mind in even steps, so that episodes grow; between them repeats, gaps, losses, wrong clocks, times on limits.
 AHEAD_US = (0, 1, 100_000, 500_000, 2_000_000, 2_000_001, 5_000_000, 5_000_001, 60_000_000, 60_000_001, 200_000_000)
@@ -59,9 +68,9 @@ def shots(film: Sequence[Stretch]) -> Iterator[tuple[int, str | None, tuple[Code
             yield at_us, stream, codes
 
 
-def observation(clock: ClockState, codes: Sequence[Code], offset: int) -> Observation:
+def observation(clock: ClockState, codes: Sequence[Code], offset: int, asked: Rules = UNDER) -> Observation:
     """A picture with its answers."""
-    answers = {rule.behavior: Answer(*ANSWERS[code]) for rule, code in zip(BEHAVIORS, codes, strict=True)}
+    answers = {rule.behavior: Answer(*ANSWERS[codes[COLUMNS[rule.behavior]]]) for rule in asked.behaviors}
     return Observation(Position("frames", 0, offset), "den", clock.last_s, answers, clock, None, 0.0)
 
 
@@ -79,7 +88,7 @@ def test_both_implementations_of_the_rules_agree(film: list[Stretch], is_lost: b
             state, more = observe(state, observation(clock, codes, offset), rules)
             events += more
         answers = {rule.behavior: ANSWERS[code] for rule, code in zip(BEHAVIORS, codes, strict=True)}
-        replay.take(Sent("den", stream, offset, (Shot(at_us, answers),)))
+        replay.take(Sent("den", "den", stream, offset, (Shot(at_us, answers),)))
     assert state is not None
     if is_lost:
         state, more = lose(state, rules)
@@ -88,6 +97,36 @@ def test_both_implementations_of_the_rules_agree(film: list[Stretch], is_lost: b
     assert replay.alerts["den"] == [alert(event) for event in events]
     assert state_differences(replay, [neutral(state)]) == []
     assert replay.totals["pictures"] == sum(replay.totals[what] for what in ("accepted", "late", "clock"))
+
+
+@settings(max_examples=500)
+@given(films, st.lists(st.integers(0, 160), max_size=3))
+def test_both_implementations_agree_on_other_questions(film: list[Stretch], places: list[int]) -> None:
+    """Whenever questions come and go: what was removed ends once, all else goes on, and what comes back goes on counting."""
+    pictures = list(shots(film))
+    times = [at_us for at_us, _, _ in pictures]
+    at = sorted({times.index(times[place % len(times)]) for place in places})
+    turns = {place: (OTHERS, UNDER)[number % 2] for number, place in enumerate(at)}
+    replay = Replay(UNDER, {"den": [(times[place], rules) for place, rules in turns.items()]})
+    asked, rules = UNDER, stream_rules(UNDER)
+    clock: ClockState | None = None
+    state: CameraState | None = None
+    events: list[Event] = []
+    for offset, (at_us, stream, codes) in enumerate(pictures):
+        if offset in turns:
+            asked, rules = turns[offset], stream_rules(turns[offset])
+            state, more = (None, ()) if state is None else retain(state, rules)
+            events += more
+        clock, admission = admit(clock, at_us / 1e6, stream, CLOCK)
+        if admission is Admission.ACCEPTED:
+            state, more = observe(state, observation(clock, codes, offset, asked), rules)
+            events += more
+        answers = {behavior: ANSWERS[codes[column]] for behavior, column in COLUMNS.items()}
+        replay.take(Sent("den", "den", stream, offset, (Shot(at_us, answers),)))
+    assert state is not None
+    replay.finish()
+    assert replay.alerts["den"] == [alert(event) for event in events]
+    assert state_differences(replay, [neutral(state)]) == []
 
 
 def test_access_units_are_told_in_order_of_presentation() -> None:

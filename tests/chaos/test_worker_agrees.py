@@ -84,7 +84,8 @@ class Delivered:
     def take(self, tick: Tick) -> None:
         """A tick, all of it or nothing."""
         for event in tick.events:
-            self.published.append(Published(alert(event), tick.partition, len(self.published)))
+            told = replace(alert(event), questions=SEVEN.rules().questions)  # which the delivery adds
+            self.published.append(Published(told, tick.partition, len(self.published)))
         self.cameras.setdefault(tick.partition, {}).update(tick.cameras)
         self.last[tick.partition] = tick
 

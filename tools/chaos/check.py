@@ -50,15 +50,16 @@ def compare(expected: Mapping[str, Sequence[Alert]], published: Sequence[Publish
     """Judge what was published.
 
     Args:
-        expected: by camera, in order.
+        expected: by line (`tools.chaos.expected.line_of`), in order.
         published: in the order of each partition.
-        partition_of: partition of each camera's frames.
+        partition_of: partition of each line's frames.
     """
     wanted = {alert.id: alert for alerts in expected.values() for alert in alerts}
     ids = _Difference(Counter(wanted.keys()), Counter(each.alert.id for each in published))
     keys = _Difference(Counter(map(_key, wanted.values())), Counter(_key(each.alert) for each in published))
     swapped = _swapped(expected, published)
-    altered = [_altered(wanted[each.alert.id], each, partition_of) for each in published if each.alert.id in wanted]
+    partition_of_alert = {alert.id: partition_of[line] for line, alerts in expected.items() for alert in alerts}
+    altered = [_altered(wanted[each.alert.id], each, partition_of_alert) for each in published if each.alert.id in wanted]
     altered = [sentence for sentence in altered if sentence is not None]
     by_id = {each.alert.id: each for each in published}
     return Verdict(
@@ -87,14 +88,14 @@ def state_differences(replay: Replay, stored: Iterable[Mapping[str, Any]]) -> li
 
     Args:
         replay: of the whole frames topic.
-        stored: one for each camera: {"camera", "last_s", "behaviors": {name: {"open", "episodes", "cooldown_until_s"}}}.
+        stored: one for each line: {"camera": the line, "last_s", "behaviors": {name: {"open", "episodes", "cooldown_until_s"}}}.
     """
     by_camera = {state["camera"]: _settled(state) for state in stored}
     differences = [f"{camera}: stored, but it sent nothing" for camera in by_camera.keys() - replay.cameras.keys()]
     for name, camera in replay.cameras.items():
         if camera.last_us is None:
             continue
-        wanted, found = _settled(camera.state()), by_camera.get(name)
+        wanted, found = _settled(camera.state() | {"camera": name}), by_camera.get(name)
         if found != wanted:
             differences.append(f"{name}: stored is {found}, replayed is {wanted}")
     return differences
@@ -117,7 +118,7 @@ def _key(alert: Alert) -> Key:
 
 def _swapped(expected: Mapping[str, Sequence[Alert]], published: Sequence[Published]) -> list[str]:
     """Name the expected alerts that came, for the first time, after a later one of their camera."""
-    place = {alert.id: index for alerts in expected.values() for index, alert in enumerate(alerts)}
+    place = {alert.id: (line, index) for line, alerts in expected.items() for index, alert in enumerate(alerts)}
     latest: dict[str, int] = {}
     seen: set[str] = set()
     swapped = []
@@ -126,16 +127,17 @@ def _swapped(expected: Mapping[str, Sequence[Alert]], published: Sequence[Publis
         if alert.id not in place or alert.id in seen:
             continue
         seen.add(alert.id)
-        if place[alert.id] < latest.get(alert.camera, -1):
+        line, index = place[alert.id]
+        if index < latest.get(line, -1):
             swapped.append(str(each))
-        latest[alert.camera] = max(place[alert.id], latest.get(alert.camera, -1))
+        latest[line] = max(index, latest.get(line, -1))
     return swapped
 
 
 def _altered(wanted: Alert, found: Published, partition_of: Mapping[str, int]) -> str | None:
     if found.alert != wanted:
         return f"{found.alert} instead of {wanted}"
-    partition = partition_of[wanted.camera]
+    partition = partition_of[wanted.id]
     return None if found.partition == partition else f"{wanted} lies on partition {found.partition}, its frames on {partition}"
 
 

@@ -41,6 +41,8 @@ class Rules:
     lost_after_s: float
     max_gap_s: float
     max_jump_s: float
+    questions: str | None = None
+    """What alerts call the questions that these belong to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Alert:
     reason: str | None = None
     last_frame_at_us: int | None = None
     """Of `camera.seen` and `camera.lost`."""
+    questions: str | None = None
+    """Which questions it follows from."""
 
 
 @dataclass(slots=True)
@@ -94,6 +98,8 @@ class CameraReplay:
     """Capture time of the last accepted picture; None before the first."""
     set_back: int = 0
     """How often the clock went back."""
+    turns: list[tuple[int, Rules]] = field(default_factory=list)
+    """Other questions with their rules, each in force from the picture of this capture time on."""
     _epoch_ms: int = 0
     _sightings: int = 0
     _lost: bool = True
@@ -103,6 +109,8 @@ class CameraReplay:
 
     def take(self, shot: Shot, stream: str | None) -> None:
         """Take the next picture in order of presentation."""
+        while self.turns and self.turns[0][0] == shot.at_us:
+            self._turn()
         self.totals["pictures"] += 1
         before_us = self.last_us
         if before_us is None:
@@ -126,6 +134,11 @@ class CameraReplay:
         for rule in self.rules.behaviors:
             self._observe(rule, self._behaviors.setdefault(rule.behavior, _Behavior()), shot)
 
+    def finish(self) -> None:
+        """No further picture comes: the questions that came since are in force."""
+        while self.turns:
+            self._turn()
+
     def lose(self) -> None:
         """Give the camera up: once, until its next accepted picture."""
         if self._lost or self.last_us is None:
@@ -148,6 +161,14 @@ class CameraReplay:
             for name, each in self._behaviors.items()
         }
         return {"camera": self.name, "last_s": self.last_us / 1e6, "behaviors": behaviors}
+
+    def _turn(self) -> None:
+        """Take other questions: what is open of a behaviour that is gone ends at the last accepted picture; all else goes on."""
+        _, self.rules = self.turns.pop(0)
+        asked = {rule.behavior for rule in self.rules.behaviors}
+        for behavior in self._behaviors.keys() - asked:
+            assert self.last_us is not None, self.name
+            self._end(behavior, self.last_us, self.last_us, "question_removed", 0.0)
 
     def _judge(self, at_us: int, stream: str | None, last_us: int) -> str | None:
         """Say why a picture is dropped; None: it is accepted."""
@@ -222,7 +243,15 @@ class CameraReplay:
         kind = what.partition(".")[2]
         name = json.dumps([self.name, behavior, self._epoch_ms, number, kind], separators=(",", ":"))
         self.alerts.append(
-            Alert(str(uuid.uuid5(EVENT_IDS, name)), f"pawsight.{what}", self.name, at_us, behavior=behavior, **more)
+            Alert(
+                str(uuid.uuid5(EVENT_IDS, name)),
+                f"pawsight.{what}",
+                self.name,
+                at_us,
+                behavior=behavior,
+                questions=self.rules.questions,
+                **more,
+            )
         )
 
 

@@ -11,7 +11,7 @@ from stream.kafka.topology import TopicNames
 from tools.chaos.bystanders import VISITOR, dead_letters_mistakes, visitors_mistakes, visitors_sent
 from tools.chaos.check import Verdict, compare, state_differences
 from tools.chaos.engine import Asked, asked
-from tools.chaos.expected import Replay
+from tools.chaos.expected import Replay, line_of
 from tools.chaos.judge import delivered, replayed
 from tools.chaos.order import OrderReader
 from tools.chaos.reading import high_watermarks, unsettled
@@ -63,7 +63,8 @@ async def judged(  # noqa: PLR0913  (what is judged)
     """
     replay = replay or await replayed(connection, names.frames, script)
     alerts = await delivered(connection, names.alerts, names.group)
-    partition_of = {camera.name: camera.partition for camera in script.plan()}
+    home = {camera.name: camera.partition for camera in script.plan()}
+    partition_of = {line_of(name, number, at): number for name, at in home.items() for number in range(script.partitions)}
     own = [each for each in alerts if not each.alert.camera.startswith(VISITOR)]
     verdict = compare(replay.alerts, own, partition_of)
     ending = Ending(verdict, replay.totals["pictures"], await asyncio.to_thread(lambda: asked(sorted(folder.glob("*.asked")))))
@@ -75,7 +76,11 @@ async def judged(  # noqa: PLR0913  (what is judged)
     ending.other += visitors_mistakes(alerts, await visitors_sent(connection, names.frames))[:20]
     ending.other += (await dead_letters_mistakes(connection, names.frames, names.dead_letters))[:20]
     found = await stored(connection, names)
-    own_states = [each for each in found.cameras if not each["camera"].startswith(VISITOR)]
+    own_states = [
+        each | {"camera": line_of(each["camera"], each["partition"], home.get(each["camera"], each["partition"]))}
+        for each in found.cameras
+        if not each["camera"].startswith(VISITOR)
+    ]
     ending.other += state_differences(replay, own_states)
     for place, end in (await high_watermarks(connection, names.frames)).items():
         record = found.partitions.get(place.partition)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.answers import Answers
 from tools.chaos import pictures
+from tools.chaos.pictures import BEHAVIORS
 from tools.chaos.truth import ANSWERS, Code
 
 STALL_POLL_S = 0.05
@@ -18,9 +19,9 @@ _P_YES = np.array([ANSWERS[code][0] for code in Code], np.float32)
 _SHARE = np.array([ANSWERS[code][1] for code in Code], np.float32)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OracleEngine:
-    """Answers by what the pictures carry; behaviours are the columns of `tools.chaos.truth.RULES`."""
+    """Answers by what the pictures carry."""
 
     batch_s: float
     """Time that the device takes for a batch."""
@@ -28,6 +29,13 @@ class OracleEngine:
     """While it exists, no batch gets done."""
     journal: Path
     """One line, camera and picture number, is appended for each picture that is asked; what is asked twice stands there twice."""
+    columns: tuple[int, ...] = tuple(range(BEHAVIORS))
+    """Which of the codes that a picture carries are asked, in the order of the answers."""
+
+    async def ask(self, prepared: object) -> None:
+        """Answer other columns from here on."""
+        assert isinstance(prepared, tuple), prepared
+        self.columns = prepared
 
     async def infer(self, pixels: NDArray[np.uint8], n: int) -> Answers:
         """Answer the first n pictures of a padded batch, uint8 (bucket, S, S, 3).
@@ -40,7 +48,8 @@ class OracleEngine:
             await asyncio.sleep(self.batch_s)
         while await asyncio.to_thread(self.stall_file.exists):  # noqa: ASYNC110  (another process removes the file)
             await asyncio.sleep(STALL_POLL_S)
-        codes = np.array([each.codes for each in carried], np.intp)
+        # those in force at the end: questions that were changed under a batch would show
+        codes = np.array([each.codes for each in carried], np.intp)[:, self.columns]
         return Answers(p_yes=_P_YES[codes], share=_SHARE[codes])
 
     def _read(self, pixels: NDArray[np.uint8]) -> Sequence[pictures.Carried]:

@@ -5,7 +5,7 @@ order; `tools.chaos.debounced` has the clock and the rules.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tools.chaos.debounced import Alert, CameraReplay, Rule, Rules, Shot
@@ -13,11 +13,18 @@ from tools.chaos.debounced import Alert, CameraReplay, Rule, Rules, Shot
 __all__ = ["Alert", "Replay", "Rule", "Rules", "Sent", "Shot"]
 
 
+def line_of(camera: str, partition: int, home: int) -> str:
+    """Name a camera's books on a partition: by its id where it is at home, else with the partition."""
+    return camera if partition == home else f"{camera}@{partition}"
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
     """One record of the frames topic."""
 
     camera: str
+    line: str
+    """`line_of` the camera on its partition: what is known of it on another one is of no use here."""
     stream: str | None
     seq: int | None
     shots: tuple[Shot, ...]
@@ -56,22 +63,32 @@ class _Decoder:
 class Replay:
     """A whole frames topic, without a worker."""
 
-    def __init__(self, rules: Rules) -> None:
-        """Begin before the first record."""
+    def __init__(self, rules: Rules, turns: Mapping[str, Sequence[tuple[int, Rules]]] | None = None) -> None:
+        """Begin before the first record.
+
+        Args:
+            rules: of the questions that are asked at the beginning.
+            turns: by line, others in their order, each from the picture of this capture time on.
+        """
         self.totals: Counter[str] = Counter()
         """records, pictures = accepted + late + clock, and the access units that no picture comes of: no_keyframe, duplicate."""
         self.cameras: dict[str, CameraReplay] = {}
+        """By line."""
         self._rules = rules
+        self._turns = turns or {}
         self._decoders: dict[str, _Decoder] = {}
 
     def take(self, sent: Sent) -> None:
         """Take a record; those of one camera in offset order."""
         self.totals["records"] += 1
-        camera = self.cameras.setdefault(sent.camera, CameraReplay(sent.camera, self._rules, self.totals))
-        decoder = self._decoders.setdefault(sent.camera, _Decoder())
+        camera = self.cameras.get(sent.line)
+        if camera is None:
+            turns = list(self._turns.get(sent.line, ()))
+            camera = self.cameras[sent.line] = CameraReplay(sent.camera, self._rules, self.totals, turns=turns)
+        decoder = self._decoders.setdefault(sent.line, _Decoder())
         if sent.unit is None or decoder.breaks_at(sent):
-            self._drain(sent.camera)
-            decoder = self._decoders[sent.camera] = _Decoder(sent.unit, sent.stream)
+            self._drain(sent.line)
+            decoder = self._decoders[sent.line] = _Decoder(sent.unit, sent.stream)
         if sent.unit is None:
             for shot in sent.shots:
                 camera.take(shot, sent.stream)
@@ -81,7 +98,7 @@ class Replay:
             return
         decoder.seq = sent.seq
         if sent.keyframe:
-            self._drain(sent.camera)
+            self._drain(sent.line)
             decoder.has_keyframe = True
         if decoder.has_keyframe:
             decoder.held += [(sent.pts, shot) for shot in sent.shots]
@@ -89,18 +106,20 @@ class Replay:
             self.totals["no_keyframe"] += 1
 
     def finish(self, lost: Iterable[str] = ()) -> None:
-        """End the topic: what lies in decoders comes out, and these cameras were silent for long enough."""
-        for camera in self._decoders:
-            self._drain(camera)
-        for camera in lost:
-            self.cameras[camera].lose()
+        """End the topic: what lies in decoders comes out, and these lines were silent for long enough."""
+        for line in self._decoders:
+            self._drain(line)
+        for each in self.cameras.values():
+            each.finish()
+        for line in lost:
+            self.cameras[line].lose()
 
     @property
     def alerts(self) -> dict[str, list[Alert]]:
-        """What was to be published of each camera so far, in order."""
+        """What was to be published of each line so far, in order."""
         return {name: camera.alerts for name, camera in self.cameras.items()}
 
-    def _drain(self, camera: str) -> None:
-        decoder = self._decoders[camera]
+    def _drain(self, line: str) -> None:
+        decoder = self._decoders[line]
         for shot in decoder.drain():
-            self.cameras[camera].take(shot, decoder.stream)
+            self.cameras[line].take(shot, decoder.stream)

@@ -1,16 +1,22 @@
 """The end of a run: the topics as they lie there, against each other. All workers and publishers have stopped."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from stream.kafka.connection import KafkaConnection
 from tools.chaos.check import Published, Verdict, compare
-from tools.chaos.expected import Replay
+from tools.chaos.expected import Replay, Rules
 from tools.chaos.reading import read_all
 from tools.chaos.records import is_of_group, published, sent
 from tools.chaos.truth import Script
 
 
-async def replayed(connection: KafkaConnection, frames_topic: str, script: Script, lost: Iterable[str] = ()) -> Replay:
+async def replayed(
+    connection: KafkaConnection,
+    frames_topic: str,
+    script: Script,
+    lost: Iterable[str] = (),
+    turns: Mapping[str, Sequence[tuple[int, Rules]]] | None = None,
+) -> Replay:
     """Replay a frames topic without a worker.
 
     Args:
@@ -18,11 +24,12 @@ async def replayed(connection: KafkaConnection, frames_topic: str, script: Scrip
         frames_topic: what the script's cameras sent; other records are passed by, as they should be dead letters.
         script: the cameras.
         lost: cameras that were silent for so long at the end that they must be lost.
+        turns: see `Replay`.
 
     Raises:
         KafkaError: the brokers do not answer.
     """
-    replay = Replay(script.rules())
+    replay = Replay(script.rules(), turns)
     cameras = {camera.name: camera for camera in script.plan()}
     async for record in read_all(connection, frames_topic, "read_uncommitted"):
         one = sent(record, cameras)

@@ -47,11 +47,12 @@ class OrderWatch:
     """By camera, alerts that are older than the one before. A publisher that was killed may repeat more than max_gap_s under a
     new stream, which sets the camera's clock back: how often that was the frames topic tells."""
     _ids: set[str] = field(default_factory=set)
-    _cameras: defaultdict[str, _Watched] = field(default_factory=lambda: defaultdict(_Watched))
+    _cameras: defaultdict[tuple[str, int], _Watched] = field(default_factory=lambda: defaultdict(_Watched))
+    """By camera and partition, for each of which the order holds."""
 
     def take(self, one: Published) -> None:
         """Judge the next alert."""
-        alert, camera = one.alert, self._cameras[one.alert.camera]
+        alert, camera = one.alert, self._cameras[one.alert.camera, one.partition]
         if alert.id in self._ids:
             self._note("came twice", one)
             return

@@ -44,6 +44,8 @@ class Child:
     folder: Path
     """Of its log (`NAME.log`, all its lives) and its status files."""
     ends: list[End] = field(default_factory=list)
+    python_path: Path | None = None
+    """Of its next lives and their children: what is wrong with its machine."""
     is_wanted: bool = field(default=False, init=False)
     """Whether it should run."""
     _leashed: Leashed | None = field(default=None, init=False)
@@ -91,7 +93,8 @@ class Child:
         assert not self.is_running, self.name
         self.files.status.unlink(missing_ok=True)
         told = json.dumps({"name": self.name, "folder": str(self.folder), **self.arguments})
-        self._leashed = start_on_leash([sys.executable, "-m", self.module, told], self.log, grace_s=0)
+        machine = [] if self.python_path is None else ["env", f"PYTHONPATH={self.python_path}"]
+        self._leashed = start_on_leash([*machine, sys.executable, "-m", self.module, told], self.log, grace_s=0)
         self.is_wanted = True
 
     def kill(self) -> None:
@@ -110,6 +113,10 @@ class Child:
     def resume(self) -> None:
         """Let it go on (SIGCONT)."""
         self._signal(signal.SIGCONT)
+
+    def hang_up(self) -> None:
+        """Have it read its questions again (SIGHUP)."""
+        self._signal(signal.SIGHUP)
 
     def terminate(self, timeout_s: float) -> int | None:
         """Send SIGTERM and wait for the end.

@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from tools.chaos.check import Published
-from tools.chaos.expected import Alert, Sent, Shot
-from tools.chaos.truth import ANSWERS, MICROSECONDS_PER_S, RULES, UNITS, Camera, Code
+from tools.chaos.expected import Alert, Sent, Shot, line_of
+from tools.chaos.truth import ANSWERS, COLUMNS, MICROSECONDS_PER_S, UNITS, Camera, Code
 
 FIRST_HEADER = "oracle.first"
 """Number of a record's first picture."""
@@ -40,6 +40,7 @@ def sent(record: KafkaRecord, cameras: Mapping[str, Camera]) -> Sent | None:
     is_unit = content_type in UNITS
     return Sent(
         camera=camera.name,
+        line=line_of(camera.name, record.partition, camera.partition),
         stream=headers["stream"].decode(),
         seq=int(headers["seq"]),
         shots=tuple(
@@ -76,13 +77,14 @@ def published(record: KafkaRecord) -> Published:
         stopped_at_us=_time(data, "stopped_at"),
         reason=data.get("reason"),
         last_frame_at_us=_time(data, "last_frame_at"),
+        questions=data["questions"],
     )
     return Published(alert, record.partition, record.offset)
 
 
 @lru_cache(maxsize=256)
 def _answers(codes: tuple[Code, ...]) -> Mapping[str, tuple[float, float]]:
-    return {rule.behavior: ANSWERS[code] for rule, code in zip(RULES, codes, strict=True)}
+    return {behavior: ANSWERS[codes[column]] for behavior, column in COLUMNS.items()}
 
 
 def _time(data: Mapping[str, Any], name: str) -> int | None:

@@ -1,7 +1,8 @@
-"""What a worker process tells the chaos run, in two small files, and what it is told in a third.
+"""What a worker process tells the chaos run, in two small files, and what it is told in two others.
 
 NAME.status.json    written by the worker, a whole new file each time: {"in_flight": 3, "transactions_open": 1, "tick_s": ...}
 NAME.order.json     written by the run: {"point": "commit", "side": "before", "how": "exit"}; who obeys it removes it
+NAME.questions.json written by the run: `tools.chaos.question_sets`
 NAME.reached.jsonl  appended by the worker, one line for each order that it obeyed: the order and "at_s"
 """
 
@@ -99,6 +100,11 @@ class Files:
     def order(self) -> Path:
         """What it is to do at a crash point."""
         return self.folder / f"{self.name}.order.json"
+
+    @property
+    def questions(self) -> Path:
+        """What it is to ask."""
+        return self.folder / f"{self.name}.questions.json"
 
     @property
     def reached(self) -> Path:

@@ -36,7 +36,8 @@ async def stored(connection: KafkaConnection, names: TopicNames) -> Stored:
         partition = latest.pop(PARTITION_KEY, None)
         if partition is not None:
             found.partitions[place.partition] = decode_partition(partition)
-        found.cameras += [_neutral(decode_camera(value).state) for value in latest.values() if value is not None]
+        states = [decode_camera(value).state for value in latest.values() if value is not None]
+        found.cameras += [_neutral(state) | {"partition": place.partition} for state in states]
     return found
 
 

@@ -46,12 +46,20 @@ RULES = (
 )
 """In the order of the answers' columns, and of the events of one picture."""
 
+COLUMNS: Mapping[str, int] = {"flip": 0, "barking": 1, "digging": 2, "pacing": 3, "circling": 2}
+"""Which of the codes that a picture carries answers a behaviour; one that a deploy adds reads what another one reads."""
+
 _BLOCK = 512
 """Pictures whose truth is drawn at one time."""
 _RUNS = ((0.35, 1, 3), (0.4, 4, 15), (0.2, 16, 60), (0.05, 31, 45))
 """Weight, shortest and longest in pictures; those of the last kind are unknown throughout, longer than max_gap_s."""
 _NOISE = 0.06
 """Part of the pictures that are unknown, and part of those that lie in the band."""
+
+
+def fingerprint(revision: int) -> str:
+    """Name a revision of the question sets."""
+    return f"oracle-{revision}"
 
 
 class Form(StrEnum):
@@ -188,7 +196,7 @@ class Script:
 
     def rules(self) -> Rules:
         """When answers become alerts."""
-        return Rules(RULES, lost_after_s=self.lost_after_s, max_gap_s=3.0, max_jump_s=3600.0)
+        return Rules(RULES, lost_after_s=self.lost_after_s, max_gap_s=3.0, max_jump_s=3600.0, questions=fingerprint(1))
 
     def plan(self) -> Sequence[Camera]:
         """Every camera: all forms of record, spread over the partitions."""

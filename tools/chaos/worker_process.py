@@ -9,14 +9,16 @@ import json
 import logging
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from stream.alerts import AlertContext
+from stream.answering import Reload
 from stream.cameras import CameraRegistry
 from stream.clock import ClockRules
 from stream.debounce_rules import DebounceRule, DebounceRules
@@ -30,13 +32,15 @@ from stream.kafka.partition_client import DeliveryConfig
 from stream.kafka.source import KafkaSource
 from stream.kafka.topology import TopicNames
 from stream.protocol import Policy
+from stream.state_records import QuestionRevision
 from stream.worker import Ports, Worker, WorkerConfig
 from tools.chaos.at_least_once import AtLeastOnceSink
 from tools.chaos.crashing_port import CrashingPort
 from tools.chaos.engine import OracleEngine
 from tools.chaos.pictures import SIZE
+from tools.chaos.question_sets import QuestionSet
 from tools.chaos.status import Files, Status
-from tools.chaos.truth import RULES, SAMPLE_FPS, Script
+from tools.chaos.truth import SAMPLE_FPS, Script
 
 T = TypeVar("T")
 
@@ -62,10 +66,13 @@ class Told:
     script: dict[str, Any]
     """As `Script.as_json`."""
     session_s: float
+    max_poll_interval_s: float
     deadline_s: float
     batch_s: float
     """Time that the device takes for a batch."""
     device_timeout_s: float
+    decode_timeout_s: float
+    """A decoder that takes longer stands still."""
     max_wait_s: float
     forget_after_s: float
     is_naive: bool
@@ -83,10 +90,10 @@ class Told:
         return Files(Path(self.folder), self.name)
 
 
-def config(told: Told) -> WorkerConfig:
-    """Ask what the script's cameras answer, by the script's rules."""
-    rules = Script.from_json(told.script).rules()
-    debounce = DebounceRules.of(
+def debounce_rules(told: Told, asked: QuestionSet) -> DebounceRules:
+    """Judge answers by the rules of their questions."""
+    rules = asked.judged(Script.from_json(told.script))
+    return DebounceRules.of(
         (
             DebounceRule(
                 rule.behavior,
@@ -97,17 +104,28 @@ def config(told: Told) -> WorkerConfig:
                 cooldown_s=rule.cooldown_s,
                 max_duration_s=rule.max_duration_s,
             )
-            for rule in RULES
+            for rule in rules.behaviors
         ),
         max_gap_s=rules.max_gap_s,
         lost_after_s=rules.lost_after_s,
         forget_after_s=told.forget_after_s,
     )
+
+
+def revision(asked: QuestionSet) -> QuestionRevision:
+    """Name the questions for the state."""
+    return QuestionRevision(asked.revision, asked.fingerprint)
+
+
+def config(told: Told, asked: QuestionSet) -> WorkerConfig:
+    """Ask what the script's cameras answer."""
+    rules = asked.judged(Script.from_json(told.script))
     clock = ClockRules(SAMPLE_FPS, max_gap_s=rules.max_gap_s, max_jump_s=rules.max_jump_s)
     return WorkerConfig(
-        behaviors=tuple(rule.behavior for rule in RULES),
-        debounce=debounce,
-        intake=IntakeConfig(clock, CameraRegistry({}), SIZE, rules.lost_after_s),
+        behaviors=asked.behaviors,
+        debounce=debounce_rules(told, asked),
+        questions=revision(asked),
+        intake=IntakeConfig(clock, CameraRegistry({}), SIZE, rules.lost_after_s, decode_timeout_s=told.decode_timeout_s),
         buckets=(1, 2, 4, 8),
         max_wait_s=told.max_wait_s,
         poll_timeout_s=0.2,
@@ -122,31 +140,38 @@ async def work(told: Told) -> None:
     """Work until SIGTERM."""
     names = TopicNames(told.frames, told.alerts, told.group)
     connection = KafkaConnection(told.bootstrap_servers, client_id=told.name)
-    files = told.files
-    context = AlertContext(f"/pawsight/{told.group}", "oracle", "oracle", "oracle")
+    files, hung_up, loop = told.files, asyncio.Event(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, hung_up.set)  # first: what is written after the questions were read is read again
+    asked = QuestionSet.read(files)
+    context = AlertContext(f"/pawsight/{told.group}", "oracle", "oracle", asked.fingerprint)
     delivery: AtLeastOnceSink | ExactlyOnce
     if told.is_naive:
         delivery = AtLeastOnceSink(connection, names, context)
     else:
-        settings = DeliveryConfig(writer=told.name, deadline_s=told.deadline_s)
+        settings = DeliveryConfig(writer=told.name, deadline_s=told.deadline_s, revision=asked.revision)
         delivery = ExactlyOnce(
             connection, names, context, settings, Policy(**told.policy), lambda port: CrashingPort(port, files)
         )
-    engine = OracleEngine(told.batch_s, Path(told.folder) / "stall", Path(told.folder) / f"{told.name}.asked")
-    trial = Trial(time_limit_s=told.trial_s)
-    source_config = replace(SourceConfig(told.frames, told.group), session_timeout_s=told.session_s)
+    engine = OracleEngine(told.batch_s, Path(told.folder) / "stall", Path(told.folder) / f"{told.name}.asked", asked.columns)
+    trial, threads = Trial(time_limit_s=told.trial_s), _Threads()
+    source_config = SourceConfig(
+        told.frames, told.group, session_timeout_s=told.session_s, max_poll_interval_s=told.max_poll_interval_s
+    )
     async with delivery, KafkaSource(connection, source_config, delivery) as source:
-        worker = Worker(Ports(source, delivery, engine.infer, _Threads(), trial), config(told))
-        loop = asyncio.get_running_loop()
+        worker = Worker(Ports(source, delivery, engine.infer, threads, trial, engine.ask), config(told, asked))
         loop.add_signal_handler(signal.SIGTERM, worker.stop)
-        telling = asyncio.create_task(_tell(worker, delivery, files))
+        beside = [asyncio.create_task(_tell(worker, delivery, files))]
+        if isinstance(delivery, ExactlyOnce):
+            beside.append(asyncio.create_task(_heed(hung_up, worker, delivery, told)))
         try:
             await worker.run()
         finally:
-            telling.cancel()
-            await asyncio.gather(telling, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await trial.close()
-            _say(json.dumps({"at_s": time.time(), **worker.counts.as_dict(), **source.counts}))
+            threads.close()
+        _say(json.dumps({"at_s": time.time(), **worker.counts.as_dict(), **source.counts}))  # of one that ended in order
 
 
 class _Threads:
@@ -155,6 +180,20 @@ class _Threads:
 
     async def __call__(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def close(self) -> None:
+        """Let idle threads end; never wait: one may hang in a decoder for ever."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def _heed(hung_up: asyncio.Event, worker: Worker, delivery: ExactlyOnce, told: Told) -> None:
+    """Ask what the questions file says at each SIGHUP, in the steps of `tools.assembly.Attached.reload`."""
+    while True:
+        await hung_up.wait()
+        hung_up.clear()
+        asked = QuestionSet.read(told.files)
+        await worker.reload(Reload(asked.behaviors, debounce_rules(told, asked), revision(asked), asked.columns))
+        delivery.asks(revision(asked))
 
 
 async def _tell(worker: Worker, delivery: AtLeastOnceSink | ExactlyOnce, files: Files) -> None:
@@ -191,6 +230,8 @@ def run(argument: str) -> int:
         leaks = asyncio.run(main(told))
     except StreamError as error:
         _say(f"error: {error}")
+        if threading.active_count() > 1:  # a decoder hangs, and the interpreter would wait for it
+            signal.raise_signal(signal.SIGKILL)
         return 3
     (Path(told.folder) / f"{told.name}.leaks.json").write_text(json.dumps({"tasks": leaks}), encoding="utf-8")
     return 0

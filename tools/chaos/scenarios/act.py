@@ -2,23 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from stream.kafka.topology import TopicNames
-from tools.chaos.expected import Replay, Sent
+from tools.chaos.expected import Replay, Rules, Sent
 from tools.chaos.faults import Fault, Kind
 from tools.chaos.inject import Injected, inject
-from tools.chaos.judge import replayed
+from tools.chaos.judge import delivered, replayed
 from tools.chaos.order import OrderReader
 from tools.chaos.processes import Child
+from tools.chaos.question_sets import QuestionSet
 from tools.chaos.reading import high_watermarks, read_all
 from tools.chaos.records import sent
 from tools.chaos.rules import Rule
 from tools.chaos.run import TERM_BOUND_S, Stage
 from tools.chaos.status import Order
 from tools.chaos.stored import behind
+from tools.chaos.turns import turns
 
 LOOK_EVERY_S = 0.1
 FLOW_BOUND_S = 45.0
@@ -42,6 +44,8 @@ class Act:
     """Cameras that were silent for so long that they must be lost at the end."""
     earlier: list[Sent] = field(default_factory=list)
     """What lay on the frames topic and was deleted after it was done."""
+    asked: Sequence[QuestionSet] = ()
+    """Question sets of a deploy, the first one first; none: the script's all the time."""
     replay: Replay | None = None
     """What must have come of the frames, where the topic alone does not tell."""
 
@@ -56,12 +60,19 @@ class Act:
             return self.replay
         stage = self.stage
         if not self.earlier:
-            return await replayed(stage.direct, stage.names.frames, stage.script, self.lost)
+            return await replayed(stage.direct, stage.names.frames, stage.script, self.lost, await self._turns())
         replay = Replay(stage.script.rules())
         for one in [*self.earlier, *await self.frames()]:
             replay.take(one)
         replay.finish(self.lost)
         return replay
+
+    async def _turns(self) -> Mapping[str, Sequence[tuple[int, Rules]]]:
+        """At which picture of each camera the questions of a deploy came into force."""
+        if not self.asked:
+            return {}
+        alerts = await delivered(self.stage.direct, self.stage.names.alerts, self.stage.names.group)
+        return turns(alerts, [each.judged(self.stage.script) for each in self.asked])
 
     async def frames(self) -> list[Sent]:
         """What the script's cameras have on the frames topic now."""

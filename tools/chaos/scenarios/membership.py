@@ -2,19 +2,24 @@
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 
 from tools.chaos.faults import Kind
 from tools.chaos.frames import GROUP, Api
 from tools.chaos.rules import Swallow
 from tools.chaos.run import TIMING
 from tools.chaos.scenarios.act import Act
-from tools.chaos.scenarios.cluster import other_member
+from tools.chaos.scenarios.cluster import foreign_transaction, other_member
 from tools.chaos.scenarios.scenario import Scenario, Setting
 from tools.chaos.status import CrashPoint, How, Order, Side
 
 MAX_STARTS = 12
 """Of producers, while three partitions go from one worker to another: two each (the two phases), and as many again for a second
 rebalance."""
+
+_MAX_POLL_INTERVAL_S, _INTERVALS = 5.0, 3
+"""Without a poll for so long a member leaves, and how often that passes."""
+_IMPATIENT = {"max_poll_interval_s": _MAX_POLL_INTERVAL_S}
 
 MEMBERSHIP = GROUP - {Api.FIND_COORDINATOR}
 """What a member says to its group. The API that is left out is also how a producer that starts finds its coordinator: without an
@@ -41,9 +46,9 @@ async def _reassigned_to_itself(act: Act) -> None:
 
 
 async def _spare_takes_over(act: Act) -> None:
-    """Leave one worker without a partition for three sessions, then take the owners away for good."""
+    """Leave one worker without a partition for longer than it may go without a poll, then take the owners away for good."""
     fleet = act.stage.world.fleet
-    await asyncio.sleep(3 * TIMING.session_s)
+    await _nobody_leaves(act)
     owners = [worker for worker in fleet.workers if _has_asked(act, worker.name)]
     spares = [worker for worker in fleet.workers if worker not in owners]
     act.figures |= {"workers": len(fleet.workers), "spares": len(spares)}
@@ -52,6 +57,34 @@ async def _spare_takes_over(act: Act) -> None:
     for owner in owners:
         owner.kill()
     act.figures["takeover_s"] = await act.flows()
+
+
+async def _restore_past_the_interval(act: Act) -> None:
+    """Hold the state of every partition back by a stranger's transaction while all workers start: nothing can be polled."""
+    names = act.stage.names
+    async with AsyncExitStack() as transactions:
+        for partition in act.populated:
+            await transactions.enter_async_context(foreign_transaction(act.stage.direct, names.state, partition))
+        act.kill_workers()
+        act.start_workers()
+        await act.ready()
+        pids, before_s = [worker.pid for worker in act.workers], time.time() + 1.0
+        await _nobody_leaves(act)
+        if told := act.alive_since(before_s):
+            act.problems.append(f"partitions {sorted(told)} give alerts although nobody can know their state")
+        if pids != [worker.pid for worker in act.workers]:
+            act.problems.append("a worker ended while it waited")
+    act.figures["opens_after_s"] = await act.flows()
+
+
+async def _nobody_leaves(act: Act) -> None:
+    """Wait for longer than a member may go without a poll; who leaves its group meanwhile was taken for dead."""
+    passed, leave = act.stage.world.proxy.passed, Api.LEAVE_GROUP.name.lower()
+    before = passed[leave]
+    await asyncio.sleep(_INTERVALS * _MAX_POLL_INTERVAL_S)
+    act.figures |= {"intervals": _INTERVALS, "left_the_group": passed[leave] - before}
+    if passed[leave] > before:
+        act.problems.append(f"{passed[leave] - before} workers left the group because they had nothing to read")
 
 
 def _has_asked(act: Act, name: str) -> bool:
@@ -109,9 +142,14 @@ SCENARIOS = {
         Setting(workers=1),
     ),
     "14-spare-takes-over": Scenario(
-        "a worker without a partition waits for three sessions, then the owners are killed for good",
+        "a worker without a partition waits for three times max_poll_interval, then the owners are killed for good",
         _spare_takes_over,
-        Setting(partitions=2, workers=3, cameras=4),
+        Setting(partitions=2, workers=3, cameras=4, worker=_IMPATIENT),
+    ),
+    "14-restore-past-the-interval": Scenario(
+        "no partition can be restored for three times max_poll_interval: nobody leaves the group, and all go on afterwards",
+        _restore_past_the_interval,
+        Setting(worker=_IMPATIENT),
     ),
     "15-group-coordinator-lost": Scenario(
         "one worker's group requests (APIs 8, 9 and 11 to 14) are swallowed for three sessions, its other requests go on",

@@ -32,6 +32,7 @@ from tools.evaluate.command import evaluate
 from tools.gate import test
 from tools.plan.command import plan
 from tools.replay import replay
+from tools.report.command import report
 from tools.scenes.command import scenes
 from tools.screen import err
 from tools.stress.command import stress
@@ -53,6 +54,7 @@ _NAMED = (
     scenes,
     evaluate,
     diff,
+    report,
     stress,
     plan,
     train,

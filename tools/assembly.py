@@ -169,8 +169,15 @@ class Attached:
 
 
 @asynccontextmanager
-async def attached(device: Device, attachment: Attachment) -> AsyncIterator[Attached]:
+async def attached(
+    device: Device, attachment: Attachment, on_observation: Callable[[Observation], None] | None = None
+) -> AsyncIterator[Attached]:
     """Join the group, with a worker that is ready to run; leave it at the end.
+
+    Args:
+        device: what answers.
+        attachment: to which cluster, and how.
+        on_observation: hears what was observed on each frame; of one that is done again, again.
 
     Raises:
         SourceLost: no broker answers.
@@ -182,6 +189,6 @@ async def attached(device: Device, attachment: Attachment) -> AsyncIterator[Atta
     delivery = ExactlyOnce(attachment.connection, names, device.alert_context(names.group), config, attachment.policy)
     async with delivery, KafkaSource(attachment.connection, SourceConfig(names.frames, names.group), delivery) as source:
         try:
-            yield Attached(device.worker(source, delivery), source, delivery, device, attachment.policy)
+            yield Attached(device.worker(source, delivery, on_observation), source, delivery, device, attachment.policy)
         finally:
             await device.trial.close()

@@ -1,6 +1,7 @@
-"""Which machine a figure was measured on."""
+"""Which machine a figure was measured on, and which code."""
 
 import platform
+import subprocess
 from pathlib import Path
 
 
@@ -12,3 +13,13 @@ def processor() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def commit() -> str:
+    """Give the checkout's commit; `unknown` where git is not there."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()

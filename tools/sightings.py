@@ -1,7 +1,7 @@
 """Joins alerts to what they tell: one sighting for each episode of a behaviour. Pure: CloudEvents in, stretches of time out."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,8 @@ class Sighting:
     """Event time of the ended event."""
     reason: str | None
     """Why it ended (`stream.types.Reason`)."""
+    score: float | None = field(default=None, compare=False)
+    """P(yes) of the frame that decided the start; not compared: two models may tell the same with another score."""
 
     def overlaps(self, start_s: float, end_s: float) -> bool:
         """Whether it shares a moment with a stretch of time; what never ended lasts for ever."""
@@ -55,6 +57,7 @@ def sightings(events: Iterable[Mapping[str, Any]], recorded_at_s: Mapping[str, f
                 end_s=None if end is None else _seconds(end["stopped_at"]) - base_s,
                 ended_at_s=None if end is None else _seconds(end["at"]) - base_s,
                 reason=None if end is None else end["reason"],
+                score=data.get("score"),
             )
         )
     return sorted(found, key=lambda sighting: (sighting.camera, sighting.start_s, sighting.behavior))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_command_line import run
+from tests.unit.report_world import Parsed
 from tools.options import DEMO_QUESTIONS
 from tools.scenes.planning import plan
 from tools.scenes.video import render_video
@@ -33,7 +34,8 @@ def test_a_threshold_moves_exactly_the_events_that_depend_on_it(video: Path, tmp
     assert "start_after_s" in rule
     lines = ("start_after_s = 4.0" if line.startswith("start_after_s") else line for line in rule.splitlines())
     slower.write_text(head + ask + "\n".join(lines) + "\n" + separator + others, encoding="utf-8")
-    changed = run("diff", str(DEMO_QUESTIONS), str(slower), str(video), "--json", "-")
+    page = tmp_path / "diff.html"
+    changed = run("diff", str(DEMO_QUESTIONS), str(slower), str(video), "--json", "-", "--report", str(page))
     assert changed.returncode == 1, changed.stderr
     found = json.loads(changed.stdout)
     assert (found["changed"], found["same"], found["gained"], found["lost"]) == (True, 5, [], [])
@@ -42,6 +44,10 @@ def test_a_threshold_moves_exactly_the_events_that_depend_on_it(video: Path, tmp
     assert shift["started_s"] > 1.0
     assert shift["ended_s"] == 0.0
     assert [one["differing"] for one in answers] == [0] * 8
+    parsed = Parsed.of(page.read_text(encoding="utf-8"))
+    (picture,) = parsed.all("img")
+    assert "barking begins" in picture.attributes["alt"]
+    assert any("shifted" in one.text for one in parsed.all("li"))
 
 
 @pytest.mark.parametrize(

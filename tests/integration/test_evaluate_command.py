@@ -6,6 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from tests.integration.test_command_line import run
+from tests.unit.report_world import Parsed
 
 
 def test_a_rendered_video_is_judged_by_its_own_truth(tmp_path: Path) -> None:
@@ -15,7 +16,8 @@ def test_a_rendered_video_is_judged_by_its_own_truth(tmp_path: Path) -> None:
     assert rendered.returncode == 0, rendered.stderr
     lines = truth.read_text(encoding="utf-8").splitlines()[1:]
 
-    done = run("evaluate", str(videos), "--truth", str(truth), "--json", "-", "--plots", str(tmp_path / "plots"))
+    page, drawings = tmp_path / "evaluate.html", tmp_path / "plots"
+    done = run("evaluate", str(videos), "--truth", str(truth), "--json", "-", "--plots", str(drawings), "--report", str(page))
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     behaviors = {one["behavior"]: one for one in figures["behaviors"]}
@@ -31,6 +33,13 @@ def test_a_rendered_video_is_judged_by_its_own_truth(tmp_path: Path) -> None:
     assert drawn == ["precision-recall.png", "reliability.png", "thresholds.png", f"timeline-{figures['videos'][0]}.png"]
     with Image.open(tmp_path / "plots" / drawn[-1]) as picture:
         assert "barking 1 true, 1 events" in picture.info["Description"]
+
+    parsed = Parsed.of(page.read_text(encoding="utf-8"))
+    assert len(parsed.all("img")) == figures["events"] == len(lines)
+    assert all("right" in one.text for one in parsed.all("li"))
+    sums = [one.text for one in parsed.all("p") if one.attributes.get("class") == "balance"]
+    assert [one.endswith(" + 0 in flight: adds up") for one in sums] == [True, True]
+    assert f"{figures['frames']['answered']} asked" in sums[1]
 
     truth.write_text(truth.read_text(encoding="utf-8").replace("barking", "braking"), encoding="utf-8")
     refused = run("evaluate", str(videos), "--truth", str(truth))

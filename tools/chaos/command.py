@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tools.errors import CommandError
+from tools.machine import commit
 from tools.options import JsonOption
 from tools.screen import err, write_json
 
@@ -64,7 +64,7 @@ def chaos(  # noqa: PLR0913  (a command's options)
         report = _perform(plan, folder)
     figures = _figures(report)
     if resume is not None:
-        parts = [*before, figures | {"commit": _commit()}]
+        parts = [*before, figures | {"commit": commit()}]
         resume.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
         figures = _added(parts)
         err.print(f"{len(parts)} parts in {resume}")
@@ -153,16 +153,6 @@ def _earlier(path: Path | None) -> list[dict[str, Any]]:
         msg = f"--resume {path} cannot be read: {error}"
         raise CommandError(msg) from error
     return parts
-
-
-def _commit() -> str:
-    """The checkout's commit, for the record; `unknown` where git is not there."""
-    root = Path(__file__).parent
-    try:
-        done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
 
 
 def _show(figures: dict[str, Any]) -> None:

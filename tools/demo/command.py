@@ -4,10 +4,12 @@ import asyncio
 import logging
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +22,7 @@ from tools.options import (
     JsonOption,
     ModelOption,
     QuestionsOption,
+    ReportOption,
     parse_seeds,
     parse_speed,
 )
@@ -32,7 +35,8 @@ if TYPE_CHECKING:  # torch, PyAV and aiokafka stay out of --help
 
     from tools.assembly import Device
     from tools.broker.find import FoundBroker
-    from tools.demo.report import Result
+    from tools.demo.report import Result, Shown
+    from tools.report.cards import Pictures
     from tools.scenes.planning import Scene
 
 
@@ -52,41 +56,66 @@ def demo(  # noqa: PLR0913  (a command's options)
     bootstrap_servers: BootstrapOption = None,
     json_target: JsonOption = None,
     svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Save the final screen as a picture.")] = None,
+    report: ReportOption = None,
 ) -> None:
     """Bring up Kafka, publish rendered camera videos, answer them with BLIP, and set every event beside the script's truth.
 
     Exit status 0: every scripted episode found in time and none invented (several seeds: 98 % found, at most 3 % invented).
 
-    Example: [bold]tools/run demo --json out.json[/]
+    Examples: [bold]tools/run demo --report out.html[/], [bold]tools/run demo --json out.json[/]
     """
     from tools.assembly import open_device
     from tools.broker.find import find_broker
-    from tools.demo import report
+    from tools.demo import report as figures
     from tools.devices import DeviceChoice
+    from tools.report.provenance import run_of, side_of
+    from tools.report.save import check_report
 
     # its notices while fresh topics and a fresh group settle would tear the live view; what fails for good is raised
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     wanted = parse_seeds(seeds) if seeds else range(seed, seed + 1)
+    show = _Show(cameras, parse_speed(speed), svg, has_pictures=report is not None, is_one=len(wanted) == 1)
+    if report is not None:
+        check_report("--report", report)
     started_s = time.monotonic()
     choice = DeviceChoice.of(model, artifacts, devices, questions)
     with find_broker(bootstrap_servers) as broker, open_device(choice, None) as device:
         err.print(f"{broker.name} {broker.version} at {broker.bootstrap_servers}, {device.engine.described}")
-        results = [_perform(broker, device, each, cameras, parse_speed(speed), svg) for each in wanted]
+        performed = [_perform(broker, device, each, show) for each in wanted]
+        run = run_of([side_of(device)])
+    results = [result for result, _ in performed]
+    document = figures.as_json(results, {"name": broker.name, "version": broker.version}, run)
     if json_target is not None:
-        write_json(json_target, report.as_json(results, {"name": broker.name, "version": broker.version}))
-    totals = report.total(results)
+        write_json(json_target, document)
+    if report is not None:
+        _save(report, document, [pictures for _, pictures in performed])
+    totals = figures.total(results)
     err.print(
         f"{totals['found']} of {totals['episodes']} episodes found, {totals['invented']} invented, {totals['late']} late, "
         f"{time.monotonic() - started_s:.0f} s"
     )
-    if not report.holds(results):
+    if not figures.holds(results):
         raise typer.Exit(1)
 
 
-def _perform(broker: "FoundBroker", device: "Device", seed: int, cameras: int, speed: float | None, svg: Path | None) -> "Result":
-    """Render, publish and judge one seed."""
+@dataclass(frozen=True, slots=True)
+class _Show:
+    """How every seed is shown."""
+
+    cameras: int
+    speed: float | None
+    svg: Path | None
+    has_pictures: bool
+    """Of events, for a page."""
+    is_one: bool
+    """There is one seed only: its cameras' names are enough."""
+
+
+def _perform(broker: "FoundBroker", device: "Device", seed: int, show: _Show) -> "tuple[Result, Pictures]":
+    """Render, publish and judge one seed; with the pictures of its events."""
     from stream.kafka.topology import TopicNames
     from tools.demo.judge import judge
+    from tools.demo.record import recorded
     from tools.demo.report import Result
     from tools.demo.stage import Stage
     from tools.demo.view import LiveView, verdict_table
@@ -94,26 +123,47 @@ def _perform(broker: "FoundBroker", device: "Device", seed: int, cameras: int, s
     from tools.sightings import sightings
 
     started_s = time.monotonic()
-    scenes = plan(seed, cameras)
+    scenes = plan(seed, show.cameras)
+    cameras = [scene.camera if show.is_one else f"{seed}-{scene.camera}" for scene in scenes]
     run_id = f"demo-{seed}-{int(time.time())}"
     names = TopicNames(f"{run_id}.frames", f"{run_id}.alerts", DEFAULT_GROUP)
-    stage = Stage(device, broker.connection, names, speed)
+    stage = Stage(device, broker.connection, names, show.speed)
     view = LiveView(tuple(sorted(scene.camera for scene in scenes)))
     with tempfile.TemporaryDirectory(prefix="pawsight-demo-") as folder:
         videos = _film(scenes, Path(folder))
         with _live(view):
             performance = asyncio.run(stage.perform(videos, view))
-    found = sightings(performance.alerts, {scene.camera: scene.recorded_at_s for scene in scenes})
-    start_after_s = {name: rule.start_after_s for name, rule in device.asked.debounce.by_behavior.items()}
-    verdict = judge({scene.camera: scene.episodes for scene in scenes}, found, start_after_s)
+        found = sightings(performance.alerts, {scene.camera: scene.recorded_at_s for scene in scenes})
+        rules = device.asked.debounce.by_behavior
+        start_after_s = {name: rule.start_after_s for name, rule in rules.items()}
+        verdict = judge({scene.camera: scene.episodes for scene in scenes}, found, start_after_s)
+        shown = recorded(scenes, cameras, performance, verdict, list(rules.values()))
+        pictures = _pictures(shown, dict(zip(cameras, videos, strict=True))) if show.has_pictures else {}
     view.status = f"seed {seed}: {verdict.found} of {len(verdict.episodes)} episodes found, {len(verdict.invented)} invented"
-    console = _console(svg)
+    console = _console(show.svg)
     console.print(view)
     console.print(verdict_table(verdict))
-    if svg is not None:
-        console.save_svg(str(svg), title="tools/run demo")
+    if show.svg is not None:
+        console.save_svg(str(show.svg), title="tools/run demo")
     names_of = tuple(sorted(scene.camera for scene in scenes))
-    return Result(seed, names_of, verdict, performance.counts, time.monotonic() - started_s)
+    return Result(seed, names_of, verdict, performance.counts, time.monotonic() - started_s, shown), pictures
+
+
+def _pictures(shown: "Shown", videos: Mapping[str, Path]) -> "Pictures":
+    """Take the events' pictures while the videos are there."""
+    from tools.recordings import Recording
+    from tools.report.chapters import began
+    from tools.report.thumbnails import take
+
+    return take(began(shown.timelines), [Recording(name, str(path), None) for name, path in videos.items()])
+
+
+def _save(path: Path, document: Mapping[str, Any], pictures: "Sequence[Pictures]") -> None:
+    from tools.report.results import parse
+    from tools.report.save import save_page
+
+    save_page("--report", path, [parse("the demo", document)], dict(ChainMap(*map(dict, pictures))))
+    err.print(f"report: {path}", markup=False, soft_wrap=True)
 
 
 def _film(scenes: "Sequence[Scene]", folder: Path) -> list[Path]:

@@ -1,16 +1,25 @@
 """The demo's figures as JSON: one performance, or several with their totals."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from stream.counts import Counts
 from tools.demo.judge import Judged, Verdict
+from tools.report.record import Histogram, Run, Timeline
 
 FOUND_SHARE = 0.98
 """Over several seeds: at least this share of the episodes found (one seed: all)."""
 INVENTED_SHARE = 0.03
 """Over several seeds: at most this many invented per episode (one seed: none)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a page shows beside the figures."""
+
+    timelines: tuple[Timeline, ...]
+    latency: tuple[Histogram, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +31,7 @@ class Result:
     verdict: Verdict
     counts: Counts
     wall_s: float
+    shown: Shown
 
 
 def holds(results: Sequence[Result]) -> bool:
@@ -45,11 +55,12 @@ def total(results: Sequence[Result]) -> dict[str, int]:
     }
 
 
-def as_json(results: Sequence[Result], broker: dict[str, str]) -> dict[str, Any]:
+def as_json(results: Sequence[Result], broker: dict[str, str], run: Run) -> dict[str, Any]:
     """Figures of one seed at the top level; of several as `seeds`, with their `total`."""
+    ran = {"broker": broker, "run": asdict(run)}
     if len(results) == 1:
-        return {"broker": broker} | _one(results[0])
-    return {"broker": broker, "seeds": [_one(result) for result in results], "total": total(results), "holds": holds(results)}
+        return ran | _one(results[0])
+    return ran | {"seeds": [_one(result) for result in results], "total": total(results), "holds": holds(results)}
 
 
 def _one(result: Result) -> dict[str, Any]:
@@ -69,6 +80,8 @@ def _one(result: Result) -> dict[str, Any]:
         "off_start": verdict.off_start,
         "frames": result.counts.as_dict(),
         "wall_s": round(result.wall_s, 1),
+        "timelines": [asdict(timeline) for timeline in result.shown.timelines],
+        "latency": [asdict(histogram) for histogram in result.shown.latency],
     }
 
 

@@ -4,6 +4,7 @@ The three run in one process to keep the demo one command; each is what its own 
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from stream.counts import Counts
 from stream.errors import StreamError
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.topology import TopicNames, create_topics
+from stream.types import Observation
 from stream.worker import first_of
 from tools.alerts import subscribe
 from tools.assembly import Attachment, Device, attached
@@ -36,6 +38,10 @@ class Performance:
     alerts: tuple[dict[str, Any], ...]
     """Structured CloudEvents, in the order in which the subscriber read them."""
     counts: Counts
+    observations: tuple[Observation, ...]
+    """In order per camera."""
+    answered_after_s: tuple[float, ...]
+    """Of each: wall time from its record's arrival at the worker to its answers."""
 
 
 @dataclass(slots=True)
@@ -63,7 +69,8 @@ class Stage:
     async def _perform(self, videos: Sequence[Path], view: LiveView) -> Performance:
         await create_topics(self.connection, self.names, partitions=PARTITIONS)
         recordings = find([str(video) for video in videos], Placement())
-        async with attached(self.device, Attachment(self.connection, self.names)) as here:
+        observed = _Observed()
+        async with attached(self.device, Attachment(self.connection, self.names), observed) as here:
             worker = here.worker
             view.follow(worker.counts)
             async with asyncio.TaskGroup() as tasks:
@@ -73,7 +80,7 @@ class Stage:
                 view.status = "published; waiting until the silent streams are told lost"
                 alerts = await _in_time(listening)
                 worker.stop()
-        return Performance(alerts, worker.counts)
+        return Performance(alerts, worker.counts, tuple(observed.seen), tuple(observed.after_s))
 
     async def _listen(self, view: LiveView, cameras: int) -> tuple[dict[str, Any], ...]:
         alerts: list[dict[str, Any]] = []
@@ -95,6 +102,18 @@ class Stage:
             await publisher.publish(merged(recordings, AsSegments(), problems.append), self.speed)
         if problems:
             raise CommandError(problems[0])
+
+
+class _Observed:
+    """Keeps what was observed, and when."""
+
+    def __init__(self) -> None:
+        self.seen: list[Observation] = []
+        self.after_s: list[float] = []
+
+    def __call__(self, observation: Observation) -> None:
+        self.seen.append(observation)
+        self.after_s.append(time.time() - observation.arrived_at_s)
 
 
 async def _in_time(listening: "asyncio.Task[tuple[dict[str, Any], ...]]") -> tuple[dict[str, Any], ...]:

@@ -20,12 +20,14 @@ from tools.options import (
     JsonOption,
     ModelOption,
     QuestionsOption,
+    ReportOption,
 )
 from tools.screen import err, out, write_json
 
 if TYPE_CHECKING:  # torch and PyAV stay out of --help
     from tools.devices import DeviceChoice
     from tools.diff.comparison import Difference
+    from tools.diff.record import Played
     from tools.recordings import Recording
     from tools.sightings import Sighting
 
@@ -43,6 +45,7 @@ def diff(  # noqa: PLR0913  (a command's options)
     questions: QuestionsOption = DEMO_QUESTIONS,
     cameras: CamerasOption = None,
     json: JsonOption = None,
+    report: ReportOption = None,
 ) -> None:
     """Tell what a change does to the events and answers of recordings, before an artifact or a questions file is rolled out.
 
@@ -56,22 +59,29 @@ def diff(  # noqa: PLR0913  (a command's options)
     """
     from tools.devices import DeviceChoice
     from tools.diff.comparison import Run, compare
+    from tools.diff.record import recorded
     from tools.playback import BEGAN_S
     from tools.recordings import Placement, find
+    from tools.report.save import check_report, save_report
 
+    if report is not None:
+        check_report("--report", report)
     recordings = find(videos, Placement(BEGAN_S))
     choice = DeviceChoice.of(model, artifacts, devices, questions)
     sides = [_side(said, choice) for said in (before, after)]
-    runs = []
-    for side in sides:
-        described, heard = _run(side, cameras, recordings)
-        err.print(f"{side.name}: {described}: {len(heard.observations)} frames asked, {len(heard.sightings)} episodes")
-        runs.append(Run(heard.sightings, heard.observations))
-    found = compare(*runs)
+    played = []
+    for name, side in zip(("before", "after"), sides, strict=True):
+        described, one = _run(side, name, cameras, recordings)
+        err.print(f"{side.name}: {described}: {len(one.heard.observations)} frames asked, {len(one.heard.sightings)} episodes")
+        played.append(one)
+    found = compare(*(Run(one.heard.sightings, one.heard.observations) for one in played))
+    told = {"before": before, "after": after, "changed": not found.is_empty} | as_json(found) | recorded(recordings, played)
     if json is not None:
-        write_json(json, {"before": before, "after": after, "changed": not found.is_empty} | as_json(found))
+        write_json(json, told)
     if json != "-":
         _print(found)
+    if report is not None:
+        save_report(report, told, recordings)
     if not found.is_empty:
         raise typer.Exit(1)
 
@@ -101,17 +111,22 @@ def _side(said: str, choice: "DeviceChoice") -> _Side:
     raise CommandError(msg)
 
 
-def _run(side: _Side, cameras: Path | None, recordings: "Sequence[Recording]") -> tuple[str, Any]:
+def _run(side: _Side, name: str, cameras: Path | None, recordings: "Sequence[Recording]") -> "tuple[str, Played]":
     from tools.assembly import open_device
     from tools.compile import cached
+    from tools.diff.record import Played
     from tools.playback import hear
+    from tools.report.provenance import side_of
 
     choice = side.choice
     if side.precision is not None:
         artifact = cached(choice.model or str(DEMO_CHECKPOINT), choice.questions, side.precision)
         choice = replace(choice, model=None, artifacts=(artifact.folder,))
     with open_device(choice, cameras) as device:
-        return device.engine.described, hear(device, recordings)
+        told = side_of(device, f"{name}: {side.name}")
+        return device.engine.described, Played(
+            name, hear(device, recordings), told, list(device.asked.debounce.by_behavior.values())
+        )
 
 
 def as_json(found: "Difference") -> dict[str, Any]:

@@ -11,7 +11,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from tools.errors import CommandError
-from tools.options import DEMO_QUESTIONS, ArtifactOption, CamerasOption, DeviceOption, JsonOption, ModelOption, QuestionsOption
+from tools.options import (
+    DEMO_QUESTIONS,
+    ArtifactOption,
+    CamerasOption,
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    QuestionsOption,
+    ReportOption,
+)
 from tools.screen import err, out, write_json
 
 if TYPE_CHECKING:  # torch, PyAV and scikit-learn stay out of --help
@@ -40,6 +49,7 @@ def evaluate(  # noqa: PLR0913  (a command's options)
     ] = 0.5,
     plots: Annotated[Path | None, typer.Option("--plots", metavar="DIR", help="Draw curves and timelines there, as PNG.")] = None,
     json: JsonOption = None,
+    report: ReportOption = None,
 ) -> None:
     """Compare the events and answers of recorded videos with what truly happens in them.
 
@@ -54,34 +64,42 @@ def evaluate(  # noqa: PLR0913  (a command's options)
     from tools.devices import DeviceChoice
     from tools.evaluate.frames import gather, score
     from tools.evaluate.matching import match
+    from tools.evaluate.record import Judged, recorded
     from tools.evaluate.truth import Video, read_truth
     from tools.playback import BEGAN_S, hear
     from tools.questions import load_questions
     from tools.recordings import Placement, find, length_s
+    from tools.report.provenance import run_of, side_of
+    from tools.report.save import check_report, save_report
 
     if plots is not None:
         _prepare(plots)
+    if report is not None:
+        check_report("--report", report)
     recordings = find(videos, Placement(BEGAN_S))
     rules = load_questions(questions).debounce.by_behavior
     judged = [Video(each.camera, each.url, length_s(each)) for each in recordings]
     happened = read_truth(truth, judged, list(rules))  # before minutes of answering
     with open_device(DeviceChoice.of(model, artifacts, devices, questions), cameras) as device:
         heard = hear(device, recordings)
-        described, manifest = device.engine.described, device.engine.artifact.manifest
+        described, manifest, side = device.engine.described, device.engine.artifact.manifest, side_of(device)
     matched = match(happened, heard.sightings, {name: rule.start_after_s for name, rule in rules.items()})
     answered = gather(heard.observations, happened, BEGAN_S, {name: rule.min_share for name, rule in rules.items()}, margin_s)
     scores = [score(one) for one in answered]
     hours = heard.watched_s / 3600
     err.print(f"{escape(described)}: {len(judged)} videos, {len(heard.observations)} frames asked", soft_wrap=True)
+    told = {"artifact": manifest.id, "precision": manifest.precision.value, "videos": [video.camera for video in judged]}
+    told |= as_json(matched, scores, hours) | recorded(run_of([side]), judged, Judged(happened, heard, rules, matched))
     if json is not None:
-        told = {"artifact": manifest.id, "precision": manifest.precision.value, "videos": [video.camera for video in judged]}
-        write_json(json, told | as_json(matched, scores, hours))
+        write_json(json, told)
     if json != "-":
         out.print(_events_table(matched, hours))
         out.print(_frames_table(scores))
     if plots is not None:
         for path in _draw(plots, judged, _Drawn(happened, heard, answered, rules)):
             err.print(f"drawn: {escape(str(path))}", soft_wrap=True)
+    if report is not None:
+        save_report(report, told, recordings)
 
 
 def _prepare(plots: Path) -> None:

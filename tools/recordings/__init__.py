@@ -22,6 +22,7 @@ from stream.decode import segments
 from stream.errors import UnusableRecord
 from stream.wire import UnitHead, WireLimits
 from tools.recordings.cuts import Cut, cuts, packet_of
+from tools.recordings.pictures import pictures_at
 from tools.recordings.reading import TRUSTED, OnProblem, length_s
 from tools.recordings.sources import Placement, Recording, find, parse_start
 from tools.recordings.units import units
@@ -41,6 +42,7 @@ __all__ = [
     "length_s",
     "merged",
     "parse_start",
+    "pictures_at",
     "publications",
 ]
 

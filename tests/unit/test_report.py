@@ -1,0 +1,163 @@
+"""The page without a browser: complete in itself, accessible, escaped, and everything is on it."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tools.report
+from tests.unit.report_world import PICTURE, Parsed, demo, difference, evaluation, load, rendered
+from tools.report import counters
+from tools.report.lanes import DASH
+
+STYLE = (Path(tools.report.__file__).parent / "style.css").read_text(encoding="utf-8")
+EVERYTHING = (demo(seeds=(1, 2)), evaluation(), difference(), load())
+
+
+@pytest.fixture(scope="module")
+def whole() -> Parsed:
+    """A page of every kind of result."""
+    return Parsed.of(rendered(*EVERYTHING))
+
+
+def test_nothing_leaves_the_file(whole: Parsed) -> None:
+    """Links lead to what is on the page, pictures are in it, there is no script, and the browser is told to refuse the rest."""
+    ids = {element.attributes["id"] for element in whole.elements if "id" in element.attributes}
+    addresses = [
+        value for element in whole.elements for name, value in element.attributes.items() if name in {"src", "href", "srcset"}
+    ]
+    assert addresses
+    for address in addresses:
+        assert address in {PICTURE, "data:,"} or (address[0] == "#" and address[1:] in ids)
+    assert not whole.all("script", "iframe", "object", "embed", "form", "base")
+    assert not [name for element in whole.elements for name in element.attributes if name.startswith("on")]
+    assert "url(" not in STYLE
+    assert "@import" not in STYLE
+    policy = next(one.attributes["content"] for one in whole.all("meta") if one.attributes.get("http-equiv"))
+    assert policy.startswith("default-src 'none'; img-src data:")
+
+
+def test_a_reader_without_eyes_finds_the_way(whole: Parsed) -> None:
+    """One h1, no level left out, a language, names on pictures, charts and tables, and what heads a row or a column."""
+    levels = [int(one.name[1]) for one in whole.all("h1", "h2", "h3", "h4", "h5", "h6")]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
+    assert whole.all("html")[0].attributes["lang"] == "en"
+    assert whole.all("title")[0].text.startswith("Pawsight")
+    assert any(one.attributes.get("name") == "viewport" for one in whole.all("meta"))
+    assert all(one.attributes["alt"].strip() for one in whole.all("img"))
+    assert all(one.attributes["role"] and one.attributes["aria-label"].strip() for one in whole.all("svg"))
+    assert all(one.attributes["aria-label"].strip() for one in whole.all("table"))
+    assert all(one.attributes["scope"] in {"row", "col"} and one.text.strip() for one in whole.all("th"))
+
+
+def test_ids_are_unique(whole: Parsed) -> None:
+    """However many cameras have the same name."""
+    ids = [element.attributes["id"] for element in whole.elements if "id" in element.attributes]
+    assert len(ids) == len(set(ids)) > 10
+
+
+@pytest.mark.parametrize(
+    ("document", "pictured"), [(demo(), 3), (evaluation(), 3), (difference(), 3)], ids=["demo", "evaluate", "diff"]
+)
+def test_every_event_has_its_picture(document: dict[str, Any], pictured: int) -> None:
+    """Right, false and missed ones; gained, lost and shifted ones. In the lanes each event leads to its card."""
+    parsed = Parsed.of(rendered(document))
+    cards = {one.attributes["id"]: one for one in parsed.all("li") if "id" in one.attributes}
+    assert len(cards) == len(parsed.all("img")) == pictured
+    linked = [one.attributes["href"][1:] for one in parsed.all("a")]
+    told = {key for key, card in cards.items() if "missed" not in card.text}
+    assert set(linked) == told
+
+
+def test_what_was_right_and_what_was_not_is_said_in_words() -> None:
+    """Not by colour alone."""
+    right, invented, missed = (one.text for one in Parsed.of(rendered(demo())).all("li"))
+    assert ("right" in right, f"true 0:10.2{DASH}0:18.0" in right, "P(yes) 0.97" in right) == (True, True, True)
+    assert "invented" in invented
+    assert "missed" in missed
+    gone, gained, shifted = (one.text for one in Parsed.of(rendered(difference())).all("li"))
+    assert ("lost" in gone, "gained" in gained, "shifted" in shifted) == (True, True, True)
+    assert "start +1.0 s, end +1.0 s" in shifted
+    assert "0.90 → 0.80" in shifted
+
+
+def test_without_videos_the_events_are_there_all_the_same() -> None:
+    """And the page says how to get the pictures."""
+    parsed = Parsed.of(rendered(demo(), has_pictures=False))
+    assert not parsed.all("img")
+    assert len([one for one in parsed.all("li") if "id" in one.attributes]) == 3
+    assert "--videos" in parsed.all("footer")[0].text
+
+
+def test_counters_are_summed_up(whole: Parsed) -> None:
+    """Every part is named, and what is still in flight is what is left."""
+    lines = [one.text for one in whole.all("p") if one.attributes.get("class") == "balance"]
+    assert "9 records received = 8 used + 1 dead letters + 0 in flight: adds up" in lines
+    assert "100 pictures decoded = 20 asked + 78 between two samples + 2 late + 0 in flight: adds up" in lines
+    for balance in counters.balances({"received": 5, "used": 2, "decoded": 5, "answered": 3, "late": 1}):
+        assert sum(count for _, count in balance.parts) == balance.whole == 5
+        assert balance.holds
+    assert not counters.balances({"received": 1, "used": 2})[0].holds
+
+
+@pytest.mark.parametrize("text", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a' onload='x", "&amp; &lt;b>"])
+def test_whatever_text_comes_is_text(text: str) -> None:
+    """A camera's name, a command line, a question, a file's name."""
+    hostile, changed, grid = demo(camera=text), difference(), load()
+    hostile["run"]["command"] = hostile["broker"]["name"] = hostile["latency"][0]["what"] = text
+    hostile["run"]["sides"][0]["asked"][0]["ask"] = text
+    hostile["timelines"][0]["lanes"][0]["behavior"] = text
+    changed["before"] = text
+    changed["behaviors_only_before"] = [text]
+    grid["machine"]["processor"] = text
+    grid["warnings"] = [text]
+    parsed = Parsed.of(rendered(hostile, changed, grid))
+    assert not parsed.all("script")
+    assert {one.attributes["src"] for one in parsed.all("img")} == {PICTURE}
+    assert not [name for element in parsed.elements for name in element.attributes if name.startswith("on")]
+    said = [one.text for one in parsed.all("h4", "dd", "h2", "strong", "td", "p")]
+    assert sum(text in each for each in said) >= 8
+    assert any(text in one.attributes["alt"] for one in parsed.all("img"))
+
+
+def test_the_stress_chart_names_every_cell(whole: Parsed) -> None:
+    """As `#server-#client`, with the figures in words and in a table."""
+    latency, throughput = (
+        one.attributes["aria-label"] for one in whole.all("svg") if "#server-#client" in one.attributes["aria-label"]
+    )
+    assert "1-8 88 / 140 ms" in latency
+    assert "1-8 90 frames/s" in throughput
+    assert {"1-1", "1-8"} <= {one.text for one in whole.all("th")}
+
+
+def colours(text: str) -> dict[str, str]:
+    """The variables of a block of the style sheet."""
+    return dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", text))
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance by WCAG 2."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio by WCAG 2."""
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_everything_can_be_told_from_its_ground() -> None:
+    """Text at 4.5 to 1 or more, marks at 3 to 1, light and dark; what is true is also said in words: 1.3."""
+    light, dark = (colours(block) for block in STYLE.split("@media (prefers-color-scheme: dark)")[:2])
+    assert light.keys() == dark.keys()
+    for scheme in (light, dark):
+        texts, marks = ("ink", "soft", "link", "good", "bad"), ("curve", "event", "before")
+        assert {name for name in texts for ground in ("ground", "panel") if contrast(scheme[name], scheme[ground]) < 4.5} == set()
+        assert {name for name in marks if contrast(scheme[name], scheme["ground"]) < 3} == set()
+        assert contrast(scheme["truth"], scheme["ground"]) > 1.3

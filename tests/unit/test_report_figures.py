@@ -1,0 +1,174 @@
+"""What the page is made of: bins, ticks, thinned traces, timelines, and results that are read back."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream.clock import ClockState
+from stream.counts import Counts
+from stream.debounce_rules import DebounceRule
+from stream.types import Answer, Observation, Position
+from tests.unit.report_world import demo, difference, evaluation, load, timeline
+from tools.demo.judge import judge
+from tools.demo.record import recorded
+from tools.demo.stage import Performance
+from tools.errors import CommandError
+from tools.report.histogram import histogram, nice_step
+from tools.report.lanes import clock, time_ticks
+from tools.report.record import Told, Trace
+from tools.report.results import Demo, Difference, Evaluation, Load, Profile, parse, read
+from tools.report.save import check_report
+from tools.report.timelines import MOST_POINTS, Filmed, Happened, Heard, thinned, timelines
+from tools.scenes.planning import plan
+from tools.sightings import Sighting
+
+RULE = DebounceRule("barking", 0.65, 0.35, 1.5, 2.0, 2.0)
+BARKING = Sighting("den", "barking", 10.0, 11.5, 18.0, 20.0, "stopped", 0.9)
+
+
+def observed(at_s: float, p_yes: float, camera: str = "den") -> Observation:
+    """The answer to one frame."""
+    return Observation(
+        Position("recording", 0, 0), camera, at_s, {"barking": Answer(p_yes, 1.0)}, ClockState(at_s, at_s, None), None, 0.0
+    )
+
+
+@pytest.mark.parametrize(("span", "most", "step"), [(10, 10, 1.0), (10, 4, 5.0), (0.7, 22, 0.05), (1000, 22, 50.0), (0, 5, 0.1)])
+def test_steps_are_those_a_person_would_choose(span: float, most: int, step: float) -> None:
+    """1, 2 or 5 times a power of ten."""
+    assert nice_step(span, most) == pytest.approx(step)
+
+
+@pytest.mark.parametrize("values", [[1.5], [0.0, 0.0], [-2.0, 3.0], [0.001, 0.0011, 7.0], [x / 7 for x in range(1, 300)]])
+def test_every_value_lies_in_a_bin(values: list[float]) -> None:
+    """And the edges hold all of them; percentiles are values that were there."""
+    spread = histogram("x", values)
+    assert spread is not None
+    assert sum(spread.bins) == spread.count == len(values)
+    assert spread.first_s <= min(values)
+    assert spread.first_s + spread.step_s * len(spread.bins) > max(values)
+    assert len(spread.bins) <= 25
+    assert (
+        spread.p50_s <= spread.p95_s <= spread.p99_s == pytest.approx(sorted(values)[-(-99 * len(values) // 100) - 1], abs=1e-6)
+    )
+    assert histogram("x", []) is None
+
+
+def test_a_long_trace_keeps_its_peaks() -> None:
+    """A day of answers is drawn with as many points as a screen has, and a single yes among them is still there."""
+    points = [(float(second), 0.1) for second in range(100_000)]
+    points[54_321] = (54_321.0, 0.99)
+    kept = thinned(points)
+    assert len(kept) <= MOST_POINTS + 2
+    assert (54_321.0, 0.99) in kept
+    assert kept == sorted(kept)
+    assert thinned(points[:10]) == points[:10]
+
+
+def test_an_axis_of_time_has_words_of_a_clock() -> None:
+    """At most seven of them, from the start to no further than the end."""
+    assert [tick.word for tick in time_ticks(61.0)] == ["0:00", "0:15", "0:30", "0:45", "1:00"]
+    assert [tick.word for tick in time_ticks(7200.0)][:2] == ["0:00:00", "0:30:00"]
+    for length_s in (0.4, 1.0, 59.0, 3599.0, 86_400.0, 30 * 86_400.0):
+        ticks = time_ticks(length_s)
+        assert 1 <= len(ticks) <= 8
+        assert ticks[-1].share <= 1
+    assert (clock(59.96, digits=1), clock(3661.2, digits=1), clock(5.0, 4000.0)) == ("1:00.0", "1:01:01.2", "0:00:05")
+
+
+def test_timelines_join_what_is_true_with_what_was_told() -> None:
+    """By camera and behaviour, in seconds from the recording's start; of a length that nobody knows up to what is known last."""
+    happened = [Happened("den", "barking", 9.0, 17.0, "found"), Happened("yard", "barking", 1.0, 2.0, "missed")]
+    heard = Heard("", [BARKING], [observed(100.5, 0.25), observed(101.0, 0.75), observed(100.5, 0.5, "yard")], [])
+    den, yard = timelines([Filmed("den", "den", 100.0, None), Filmed("yard", "7-yard", 100.0, 30.0)], [RULE], [heard], happened)
+    (lane,) = den.lanes
+    assert (lane.behavior, lane.start_above, [one.outcome for one in lane.truth or ()]) == ("barking", 0.65, ["found"])
+    assert lane.courses[0].told == (Told(10.0, 11.5, 18.0, 20.0, "stopped", 0.9, is_false=False),)
+    assert lane.courses[0].trace == Trace((0.5, 1.0), (0.25, 0.75))
+    assert (den.length_s, yard.length_s, yard.video) == (20.0, 30.0, "7-yard")
+    assert (yard.lanes[0].courses[0].told, [one.outcome for one in yard.lanes[0].truth or ()]) == ((), ["missed"])
+    (unknown,) = timelines([Filmed("den", "den", 0.0, 60.0)], [RULE], [Heard("", [BARKING], [])])
+    assert unknown.lanes[0].truth is None
+    assert (unknown.lanes[0].courses[0].told[0].is_false, unknown.lanes[0].courses[0].trace) == (None, None)
+
+
+def test_a_performance_is_recorded_as_it_was_judged() -> None:
+    """Found, missed and invented; delays of what was found, and of every picture's answer."""
+    (scene,) = plan(401, 1)
+    first, *others = scene.episodes
+    right = Sighting(scene.camera, first.behavior, first.start_s + 0.2, first.start_s + 1.7, first.end_s, None, None)
+    wrong = Sighting(scene.camera, "barking", scene.duration_s - 0.2, scene.duration_s, None, None, None)
+    rules = [DebounceRule(name, 0.65, 0.35, 1.5, 2.0, 2.0) for name in dict.fromkeys(each.behavior for each in scene.episodes)]
+    verdict = judge({scene.camera: scene.episodes}, [right, wrong], {rule.behavior: rule.start_after_s for rule in rules})
+    seen = [observed(scene.recorded_at_s + 1.0, 0.5, scene.camera)]
+    shown = recorded([scene], ["401-den"], Performance((), Counts(), tuple(seen), (0.4,)), verdict, rules)
+    (drawn,) = shown.timelines
+    assert (drawn.video, drawn.length_s) == ("401-den", scene.duration_s)
+    assert sum(one.outcome == "missed" for lane in drawn.lanes for one in lane.truth or ()) == len(others)
+    assert sorted(one.is_false for lane in drawn.lanes for one in lane.courses[0].told) == [False, True]
+    delays, answers = shown.latency
+    assert (delays.p50_s, delays.count, answers.p50_s) == (pytest.approx(1.7), 1, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("document", "kind"),
+    [(demo(), Demo), (demo(seeds=(1, 2)), Demo), (evaluation(), Evaluation), (difference(), Difference), (load(), Load)],
+)
+def test_results_are_told_apart_by_themselves(document: dict[str, Any], kind: type, tmp_path: Path) -> None:
+    """And read back as they were written."""
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    found = read(path)
+    assert isinstance(found, kind)
+    if isinstance(found, Evaluation):
+        assert found.timelines == (timeline(),)
+
+
+def test_a_profile_is_a_result() -> None:
+    """What `stress --profile` writes, without an open loop."""
+    names = ("date", "device", "precision", "artifact", "model", "questions_fingerprint", "format")
+    known = dict.fromkeys(names, "x") | {"machine": {"cores": 2}, "questions": 8, "throughput_fps": 9.5}
+    assert isinstance(parse("profile.json", known | {"p99_ms": None, "open_loop_fps": None}), Profile)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is no JSON"),
+        ("[1, 2]", "is no result of ours: give what `--json` of tools/run demo, evaluate, diff or stress wrote"),
+        ('{"profiles": []}', "is no result of ours"),
+        (json.dumps({key: value for key, value in evaluation().items() if key != "timelines"}), "timelines: Field required"),
+        (
+            json.dumps(evaluation() | {"timelines": [asdict(timeline()) | {"length_s": 0}]}),
+            "timelines.0.length_s: Input should be greater",
+        ),
+        (json.dumps(load() | {"grid": [load()["grid"][0] | {"p50_ms": float("nan")}]}), "grid.0.p50_ms: Input should be"),
+    ],
+)
+def test_what_is_no_result_is_refused_with_the_files_name(text: str, said: str, tmp_path: Path) -> None:
+    """And what to do: run the command again, or give another file."""
+    path = tmp_path / "result.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(CommandError) as refused:
+        read(path)
+    assert str(path) in str(refused.value)
+    assert said in str(refused.value)
+
+
+def test_a_trace_without_answers_is_refused() -> None:
+    """It could not be drawn."""
+    broken = evaluation()
+    broken["timelines"][0]["lanes"][0]["courses"][0]["trace"] = {"at_s": [], "p_yes": []}
+    with pytest.raises(CommandError, match="0 times and 0 answers"):
+        parse("evaluate.json", broken)
+
+
+def test_a_page_that_could_not_be_written_is_refused_beforehand(tmp_path: Path) -> None:
+    """Not after minutes of work."""
+    with pytest.raises(CommandError, match=r"--report .*it is a folder"):
+        check_report("--report", tmp_path)
+    with pytest.raises(CommandError, match=r"there is no folder .*: make it first"):
+        check_report("--report", tmp_path / "none" / "out.html")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from stream.alerts import AlertContext, binary
-from stream.errors import SourceLost, StateRefused
+from stream.errors import SourceLost, StateRefused, StreamRefused
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.dead_letters import dead_letter_record, reference
 from stream.kafka.faults import as_stream_error, refusal
@@ -254,6 +254,9 @@ class Keeper:
             raise
 
     def _end_if_refused(self, error: Exception) -> None:
+        if isinstance(error, StreamRefused):
+            self.discard()
+            raise error
         if refusal(error) is not None:
             self.discard()
             raise as_stream_error(error, self._keeping.connection) from error

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 
 from stream.alerts import AlertRecord
 from stream.kafka.commits import Commits
@@ -19,7 +20,7 @@ from stream.kafka.dead_letters import DeadLetterRecord
 from stream.kafka.port import Log, Published
 from stream.kafka.retired import Retired
 from stream.kafka.salvage import mark_at
-from stream.kafka.topology import DEAD_LETTER_MAX_BYTES, TopicNames
+from stream.kafka.topology import DEAD_LETTER_MAX_BYTES, TopicNames, partition_count
 from stream.protocol import StartFrom
 from stream.state_records import RecordMark
 
@@ -106,7 +107,11 @@ class PartitionClient:
 
     async def state_end(self) -> int:
         """See `Port`."""
-        return await self._end(TopicPartition(self._names.state, self._tp.partition))
+        try:
+            return await self._end(TopicPartition(self._names.state, self._tp.partition))
+        except KafkaTimeoutError:  # what the client says of a topic that is gone, too, and would say for ever
+            await partition_count(self._connection, self._names.state)
+            raise
 
     async def state_records(self, end: int) -> AsyncIterator[tuple[bytes, bytes | None]]:
         """See `Port`."""

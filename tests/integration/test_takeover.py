@@ -4,12 +4,15 @@ import asyncio
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 
 from stream.alerts import AlertContext, binary
+from stream.errors import StreamRefused
 from stream.kafka.commits import Commits
 from stream.kafka.exactly_once import ExactlyOnce
-from stream.kafka.partition_client import DeliveryConfig
+from stream.kafka.partition_client import Cluster, DeliveryConfig, PartitionClient
 from stream.kafka.partition_client import Group as Membership
+from stream.kafka.retired import Retired
 from stream.kafka.topology import TopicNames, create_topics
 from stream.ports import Poll, Tick
 from stream.protocol import Policy
@@ -43,6 +46,26 @@ async def test_fenced_owner_takes_its_partition_up_again(broker: FoundBroker, na
         await life.quiet()
     assert await group.kinds() == ["seen", "started"]
     assert (await group.record()).resume_offset == 5
+
+
+async def test_state_topic_that_is_gone_is_named(broker: FoundBroker, names: TopicNames) -> None:
+    """The client only says that it got no answer in time, of a topic that is there and of one that is not."""
+    await made(broker, names)
+
+    class Late:
+        async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+            raise KafkaTimeoutError(partitions)
+
+        async def commit(self, offsets: dict[TopicPartition, int]) -> None:
+            """Nothing is committed here."""
+
+    consumer = Late()
+    for group, error in ((names.group, KafkaTimeoutError), ("of a typo", StreamRefused)):
+        topics = TopicNames(names.frames, names.alerts, group)
+        cluster = Cluster(broker.connection, topics, "/pawsight", DeliveryConfig("one"), Retired())
+        client = PartitionClient(TopicPartition(names.frames, 0), Membership(consumer, Commits(consumer.commit)), cluster)
+        with pytest.raises(error):
+            await client.state_end()
 
 
 async def test_second_owner_fences_the_first(broker: FoundBroker, names: TopicNames) -> None:

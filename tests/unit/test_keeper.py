@@ -86,6 +86,21 @@ async def test_refused_step_ends_the_worker(name: str) -> None:
     assert stage.cluster.ports[0].is_discarded
 
 
+@pytest.mark.parametrize("name", ALL_STEPS)
+async def test_topic_that_is_gone_ends_the_worker(name: str) -> None:
+    """Whichever step finds it out, with its sentence."""
+
+    async def miss() -> None:
+        msg = "topic 'frames.pets.state' does not exist"
+        raise StreamRefused(msg)
+
+    stage = kept()
+    stage.cluster.faults = {name: [miss]}
+    with pytest.raises(StreamRefused, match="does not exist"):
+        await stage.opened()
+    assert [port.is_discarded for port in stage.cluster.ports] == [True]
+
+
 async def test_failures_in_a_row_end_the_worker() -> None:
     """With the last cause in the sentence; the pauses in between grow, so it takes seconds and not milliseconds."""
     stage = kept()

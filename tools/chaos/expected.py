@@ -105,6 +105,16 @@ class Replay:
         else:
             self.totals["no_keyframe"] += 1
 
+    def break_off(self, line: str, after_us: int) -> int:
+        """Take a line's decoder away with its keyframe: what it had not shown by then never comes; gives how many pictures."""
+        decoder = self._decoders[line]
+        shots = decoder.drain()
+        shown = [shot for shot in shots if shot.at_us <= after_us]
+        for shot in shown:
+            self.cameras[line].take(shot, decoder.stream)
+        self._decoders[line] = _Decoder()
+        return len(shots) - len(shown)
+
     def finish(self, lost: Iterable[str] = ()) -> None:
         """End the topic: what lies in decoders comes out, and these lines were silent for long enough."""
         for line in self._decoders:

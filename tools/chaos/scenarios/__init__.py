@@ -4,11 +4,24 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from tools.chaos.scenarios import deploy, load, logs, membership, poison, quarantine, reading, state, streams, writing
+from tools.chaos.scenarios import (
+    deploy,
+    keyframes,
+    load,
+    logs,
+    membership,
+    moving,
+    poison,
+    quarantine,
+    reading,
+    state,
+    streams,
+    writing,
+)
 from tools.chaos.scenarios.playing import perform
 from tools.chaos.scenarios.scenario import Scenario
 
-THEMES = (reading, writing, membership, state, logs, streams, poison, quarantine, deploy, load)
+THEMES = (reading, writing, membership, state, logs, streams, moving, keyframes, poison, quarantine, deploy, load)
 
 
 def _number(name: str) -> int:

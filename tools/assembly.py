@@ -1,13 +1,15 @@
 """Joins a model, a questions file and a decoder into the worker's ports: what `worker`, `watch` and `demo` have in common.
 
 Threads live here: one for the device (calls must not overlap) and a few for decoding, so that neither ever runs on the event
-loop, where Kafka's heartbeats are.
+loop, where Kafka's heartbeats are. They have their names in the process table, too: there `top -H` and `stress` see whose
+processor time it is.
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -124,13 +126,24 @@ def open_device(choice: DeviceChoice, cameras: Path | None) -> Iterator[Device]:
     asked = load_questions(choice.questions)
     registry = load_cameras(cameras, asked)
     engine = start(choice, asked.questions)
-    device = ThreadPoolExecutor(engine.submitters, thread_name_prefix="device")
-    decoders = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
+    device = named_threads(engine.submitters, "device")
+    decoders = named_threads(DECODE_THREADS, "decode")
     try:
         yield Device(engine, asked, registry, Trial(), device, decoders)
     finally:  # never wait: after a failure a thread may hang in the device for ever
         device.shutdown(wait=False, cancel_futures=True)
         decoders.shutdown(wait=False, cancel_futures=True)
+
+
+def named_threads(count: int, name: str) -> ThreadPoolExecutor:
+    """Make threads that bear their name in Linux's process table, too."""
+    return ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_tell_name, initargs=(name,))
+
+
+def _tell_name(name: str) -> None:
+    """Name this thread as Python does from 3.14 on; threads that it starts inherit the name."""
+    with suppress(OSError):  # no Linux
+        Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(name, encoding="ascii")
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ def assert_profile(told: dict[str, Any], artifact: Artifact) -> None:
     """Hold a profile to what `plan` reads."""
     assert told.keys() == {
         "format", "date", "machine", "device", "backend", "precision", "artifact", "model", "questions", "questions_fingerprint",
-        "throughput_fps", "p99_ms", "open_loop_fps", "extra_question_percent", "cpu_s_per_1000_frames",
+        "throughput_fps", "p99_ms", "open_loop_fps", "extra_question_percent", "cpu_s_per_1000_frames", "kafka",
     }  # fmt: skip
     assert told["format"] == "pawsight.profile/1"
     assert told["machine"].keys() == {"processor", "cores", "instance"}

@@ -115,6 +115,16 @@ def test_notes_say_what_the_figures_do_not(tmp_path: Path) -> None:
     assert any("5.6 processors of 4 vCPUs" in note for note in slow.notes)
     slower = sheet_of(str(profile_file(tmp_path, throughput_fps=0.9, open_loop_fps=0.8)))
     assert any("--fps 1.2 " in note for note in slower.notes), "1.26, rounded down"
+    kafka = {"workers": 1, "worker_fps": 50.0, "commit_p99_ms": None, "worker_cpu_s_per_1000_frames": 40.0}
+    through = sheet_of(str(profile_file(tmp_path, kafka=kafka))).notes
+    assert any(
+        "a worker held 50 frames/s through Kafka, and is planned for 70: plan --utilisation 0.5 " in each for each in through
+    )
+    assert any("5.6 processors of 4 vCPUs" in each for each in through), "70 frames/s x 2 workers x 40 s of 1,000"
+    assert (
+        sheet_of(str(profile_file(tmp_path, kafka=kafka | {"worker_fps": 70.0, "worker_cpu_s_per_1000_frames": 28.0}))).notes
+        == ()
+    )
     other = profile_file(tmp_path, "other.json", precision="fp32", questions_fingerprint="g")
     fine = str(profile_file(tmp_path))
     assert sheet_of(fine).notes == ()

@@ -25,6 +25,18 @@ class Machine(_Strict):
     """Such as inf2.xlarge; None if it is no cloud instance or unknown."""
 
 
+class ThroughKafka(_Strict):
+    """What whole workers did that shared their host with a broker and simulated cameras."""
+
+    workers: int = Field(ge=1)
+    worker_fps: float = Field(gt=0)
+    """Asked frames per second of one at which lag did not grow."""
+    commit_p99_ms: float | None = Field(ge=0)
+    """From a frame's capture to the commit of its transaction."""
+    worker_cpu_s_per_1000_frames: float | None = Field(ge=0)
+    """Decoding, device and transactions."""
+
+
 class Profile(_Strict):
     """What one worker did."""
 
@@ -48,6 +60,8 @@ class Profile(_Strict):
     extra_question_percent: float | None
     """What one more question costs, in percent of a frame."""
     cpu_s_per_1000_frames: float | None = Field(ge=0)
+    kafka: ThroughKafka | None = None
+    """None of profiles that were not measured through Kafka, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,7 +243,21 @@ def _notes(demand: Demand, questions: Figure, row: Row) -> Iterator[str]:
             f"{label}: within its latency bound a worker held {held:.0%} of its throughput, and is planned for "
             f"{demand.utilisation.value:.0%}: plan --utilisation {_at_most(held)} or less"
         )
-    yield from _host(planned_fps, row, profile.cpu_s_per_1000_frames)
+    if profile.questions == questions.value:
+        yield from _through_kafka(planned_fps, row, work)
+    whole = None if profile.kafka is None else profile.kafka.worker_cpu_s_per_1000_frames
+    yield from _host(planned_fps, row, profile.cpu_s_per_1000_frames if whole is None else whole)
+
+
+def _through_kafka(planned_fps: float, row: Row, work: Working) -> Iterator[str]:
+    """Say where a worker is planned for more than whole workers were seen to hold; that much is certain only of their host."""
+    through = work.measured.profile.kafka
+    if through is not None and planned_fps > through.worker_fps:
+        held = _at_most(through.worker_fps / work.speed.throughput_fps.value)
+        yield (
+            f"{row.label}: beside broker and cameras on one host a worker held {through.worker_fps:.3g} frames/s through Kafka, "
+            f"and is planned for {planned_fps:.3g}: plan --utilisation {held} or less, or measure with a broker elsewhere"
+        )
 
 
 def _host(planned_fps: float, row: Row, cpu_s_per_1000_frames: float | None) -> Iterator[str]:

@@ -1,6 +1,7 @@
-"""`tools/run stress`: the load test of a compiled artifact; closed loop on a grid, and the highest rate in the open loop."""
+"""`tools/run stress`: the load test of a compiled artifact; closed loop on a grid, open loop, and through Kafka."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,13 +11,35 @@ from rich.markup import escape
 from rich.table import Table
 
 from tools.errors import CommandError
-from tools.options import DEMO_QUESTIONS, ArtifactOption, DeviceOption, JsonOption, ModelOption, QuestionsOption
+from tools.options import (
+    DEMO_QUESTIONS,
+    ArtifactOption,
+    BootstrapOption,
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    QuestionsOption,
+)
 from tools.screen import err, out, steps_bar, write_json
 from tools.stress.figures import SATURATED, Measured, saturation
+from tools.stress.kafka.options import (
+    CamerasOption,
+    FormOption,
+    FpsOption,
+    PartitionsOption,
+    Place,
+    Said,
+    SizeOption,
+    ThroughOption,
+    Wanted,
+    WorkersOption,
+    parse,
+)
 
 if TYPE_CHECKING:  # torch stays out of --help
     from pipeline.engine import Engine
     from pipeline.questions import QuestionSet
+    from tools.stress.kafka.prepare import Prepared
     from tools.stress.measure import Run
 
 INTERRUPTED = 130
@@ -25,6 +48,7 @@ INTERRUPTED = 130
 
 def stress(  # noqa: PLR0913  (a command's options)
     *,
+    context: typer.Context,
     model: ModelOption = None,
     artifacts: ArtifactOption = None,
     devices: DeviceOption = None,
@@ -54,6 +78,14 @@ def stress(  # noqa: PLR0913  (a command's options)
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Draws the arrivals.")] = 1,
+    through: ThroughOption = None,
+    fps: FpsOption = None,
+    size: SizeOption = None,
+    form: FormOption = None,
+    workers: WorkersOption = None,
+    partitions: PartitionsOption = None,
+    cameras: CamerasOption = None,
+    bootstrap_servers: BootstrapOption = None,
     plot: Annotated[
         list[Path] | None, typer.Option("--plot", metavar="FILE", help="Draw the grid as .png or .svg; may be repeated.")
     ] = None,
@@ -75,10 +107,19 @@ def stress(  # noqa: PLR0913  (a command's options)
     the bound in each third of a window and no backlog is left; the search ends within 3 %. Percentiles are nearest ranks over all
     requests of a window. Where the bound is seconds, windows are as long.
 
-    Pictures differ from request to request, and every answer must be its picture's: exit status 1 if one is not. Ctrl-C keeps
+    Through Kafka: simulated cameras publish on schedule to a broker (one of its own, unless named), `tools/run worker` processes
+    answer. A number of cameras holds if event-time lag, now less the newest committed capture, does not grow: the line through
+    the highest lag of each second rises by 2 % of real time at most on average over the partitions, and on none by two seconds.
+    Latency is from a picture's scheduled capture to the commit of the transaction that holds it, as a subscriber sees it; a
+    partition that moved is delivered once a second, events at once. The search doubles, then halves to within 5 %. Cameras,
+    broker and workers share this machine's cores: what it finds is the least that workers of their own machine would hold.
+
+    Pictures differ from request to request, and every answer must be its picture's: exit status 1 if one is not. Through Kafka
+    that is each alert's score, and all that was published must be committed and asked by the workers' own count. Ctrl-C keeps
     what was measured (130).
 
-    Example: [bold]tools/run stress --artifact out/blip-cpu --open-loop --plot out/stress.png --profile out/profile.json[/]
+    Examples: [bold]tools/run stress --artifact out/blip-cpu --open-loop --plot out/stress.png --profile out/profile.json[/],
+    [bold]tools/run stress --through kafka --fps 2 --size 1280x720 --as segments --workers 2[/]
     """
     from tools.charts import check_chart
     from tools.devices import DeviceChoice, start
@@ -93,21 +134,22 @@ def stress(  # noqa: PLR0913  (a command's options)
     if p99_ms is not None and not open_loop:
         msg = f"--p99-ms {p99_ms:g} is what the open loop must hold: add --open-loop, or leave it out"
         raise CommandError(msg)
+    wanted = parse(Said(through, fps, size, form, workers, partitions, cameras), ask)
     bound_s = None if p99_ms is None else p99_ms / 1000
     plan = Plan(parse_counts("--servers", servers), parse_counts("--clients", clients), seconds, open_loop, bound_s, seed)
     asked = load_questions(questions).questions
     engine = start(DeviceChoice.of(model, artifacts, devices, questions), asked)
-    try:
+    with ExitStack() as device:
+        device.callback(engine.close)
         requests_a_frame = pick_questions(engine, is_one=ask == "one")
         run = Run(engine, pick_pictures(engine), plan, requests_a_frame)
         if profile is not None and ask == "all":
             run.measured.extra_question_percent = extra_question_percent(engine, run.measured.best)
+        place = Place(questions, context.find_root().params.get("settings_file"), bootstrap_servers)
         try:
-            _measure(run)
+            _measure(run, device, None if wanted is None else _prepared(run, wanted, place))
         finally:
             _give(run.measured, engine, asked, _Targets(json, tuple(plot or ()), profile, instance))
-    finally:
-        engine.close()
     if run.measured.is_interrupted:
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(1 if run.measured.errors else 0)
@@ -130,11 +172,23 @@ def parse_counts(option: str, said: str) -> tuple[int, ...]:
     return counts
 
 
-def _measure(run: "Run") -> None:
-    """Measure until the end or Ctrl-C."""
+def _prepared(run: "Run", wanted: Wanted, place: Place) -> "Prepared":
+    from tools.stress.kafka.prepare import prepare
+
+    with steps_bar() as report:
+        return prepare(run, wanted, place, report)
+
+
+def _measure(run: "Run", device: ExitStack, prepared: "Prepared | None") -> None:
+    """Measure until the end or Ctrl-C; the workers have the device after the engine has let go of it."""
     try:
         with steps_bar() as report:
             run.measure(report)
+        if prepared is not None:
+            device.close()
+            run.measured.kafka = prepared.through
+            with steps_bar() as report:
+                prepared.run(run.measured, report)
     except KeyboardInterrupt:
         run.measured.is_interrupted = True
 
@@ -150,6 +204,7 @@ class _Targets:
 
 
 def _give(measured: Measured, engine: "Engine", asked: "QuestionSet", targets: _Targets) -> None:
+    from tools.stress.kafka.table import kafka_table
     from tools.stress.profile import machine
 
     on = machine(targets.instance)
@@ -157,6 +212,8 @@ def _give(measured: Measured, engine: "Engine", asked: "QuestionSet", targets: _
         write_json(targets.json, measured.document(engine.artifact.manifest.id, on))
     if targets.json != "-":
         out.print(table(measured, f"{engine.described}, {len(asked.questions)} questions"))
+        if measured.kafka is not None:
+            out.print(kafka_table(measured.kafka))
     for path in targets.plots:
         _draw(measured, engine, on, path)
     if targets.profile is not None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
 
+from tools.stress.kafka.figures import Through
+
 SATURATED = 0.95
 """Part of the grid's best throughput at which a cell counts as saturated."""
 START = 0.3
@@ -173,11 +175,17 @@ class Measured:
     extra_question_percent: float | None = None
     """What one more question costs, in percent of a frame with all of them."""
     open_loop: OpenLoop | None = None
+    kafka: Through | None = None
+    """None: not through Kafka, or not so far yet."""
     is_interrupted: bool = False
 
     @property
     def errors(self) -> int:
-        """Answers that did not belong to their pictures."""
+        """Answers that did not belong to their pictures, and what was lost or repeated on the way through Kafka."""
+        return self._foreign + (self.kafka.errors if self.kafka else 0)
+
+    @property
+    def _foreign(self) -> int:
         return sum(cell.errors for cell in self.grid) + (self.open_loop.errors if self.open_loop else 0)
 
     @property
@@ -186,9 +194,9 @@ class Measured:
         found = [self.open_loop.warning if self.open_loop else None]
         if self.is_interrupted:
             found.append("interrupted: these are the figures of what was measured until then")
-        if self.errors:
-            found.append(f"{self.errors} answers did not belong to the pictures that were handed over")
-        return [each for each in found if each is not None]
+        if self._foreign:
+            found.append(f"{self._foreign} answers did not belong to the pictures that were handed over")
+        return [*(each for each in found if each is not None), *(self.kafka.warnings if self.kafka else ())]
 
     def document(self, artifact: str, machine: Mapping[str, Any]) -> dict[str, Any]:
         """Give the JSON document."""
@@ -228,6 +236,6 @@ class Measured:
                 "bound_ms": round(rate.bound_ms, 3),
                 "errors": rate.errors,
             },
-            "kafka": None,
+            "kafka": None if self.kafka is None else self.kafka.document(),
             "warnings": self.warnings,
         }

@@ -105,11 +105,17 @@ class Run:
     def __init__(self, engine: Engine, pictures: Pictures, plan: Plan, requests_a_frame: int) -> None:
         """Time the buckets."""
         self._plan = plan
-        best, largest_s = best_bucket(engine, pictures, requests_a_frame)
-        warm_s = max(_WARM * plan.seconds, 2 * largest_s)
+        best, self.largest_s = best_bucket(engine, pictures, requests_a_frame)
+        self.engine = engine
+        warm_s = max(_WARM * plan.seconds, 2 * self.largest_s)
         self._bench = Bench(engine, pictures, plan.seconds, warm_s, requests_a_frame)
         self._bound_s = plan.p99_s or BOUND_BATCHES * best.batch_s
         self.measured = Measured(best, requests_a_frame)
+
+    @property
+    def seconds(self) -> float:
+        """A cell's window."""
+        return self._plan.seconds
 
     def measure(self, report: "Report") -> None:
         """Fill `measured`, telling the seconds that are behind and the seconds in all.

@@ -70,7 +70,7 @@ def choose(engine: Answering, drawn_NSS3: NDArray[np.uint8], tolerance: float) -
     frames: list[NDArray[np.uint8]] = []
     said: list[NDArray[np.float32]] = []
     for frame in (*drawn_NSS3, *(255 - drawn_NSS3)):
-        answer = _alone(engine, frame)
+        answer = alone(engine, frame)
         if all(abs(answer - other).max() > 2 * tolerance for other in said):
             frames.append(frame)
             said.append(answer)
@@ -85,7 +85,8 @@ def choose(engine: Answering, drawn_NSS3: NDArray[np.uint8], tolerance: float) -
     return Pictures(np.stack(frames), np.stack(said), tolerance)
 
 
-def _alone(engine: Answering, frame_SS3: NDArray[np.uint8]) -> NDArray[np.float32]:
+def alone(engine: Answering, frame_SS3: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Ask about one picture in a batch of its own; P(yes) and share, (2, Q)."""
     batch = np.zeros((engine.buckets[0], *frame_SS3.shape), np.uint8)
     batch[0] = frame_SS3
     row: NDArray[np.float32] = stacked(engine.answer(batch, 1))[0]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from math import isfinite
 from multiprocessing import cpu_count
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pipeline.questions import QuestionSet
 from tools.errors import CommandError
 from tools.machine import processor
 from tools.stress.figures import Measured, saturation
+from tools.stress.kafka.figures import Through
 
 FORMAT = "pawsight.profile/1"
 
@@ -25,7 +27,7 @@ def profile(measured: Measured, engine: Engine, questions: QuestionSet, on: Mapp
     """Join the figures with what they are figures of; None if nothing was measured.
 
     `p99_ms` and `open_loop_fps` are the open loop's, None without one or if no rate held. `extra_question_percent` is None
-    of one question, or where noise hid it.
+    of one question, or where noise hid it. `kafka` is None without a search through Kafka to its end that found any.
     """
     saturated = saturation(measured.grid)
     if saturated is None:
@@ -47,6 +49,20 @@ def profile(measured: Measured, engine: Engine, questions: QuestionSet, on: Mapp
         "open_loop_fps": None if rate is None or rate.p99_ms is None else round(rate.rate_fps, 2),
         "extra_question_percent": measured.extra_question_percent,
         "cpu_s_per_1000_frames": round(saturated.cpu_s_per_1000_frames, 3),
+        "kafka": None if measured.kafka is None or measured.kafka.kept is None else _kafka(measured.kafka),
+    }
+
+
+def _kafka(found: Through) -> dict[str, Any] | None:
+    """What the whole worker did: asked frames per second of one, its processor time, and the wait for a commit."""
+    best = found.best
+    if best is None:
+        return None
+    return {
+        "workers": found.workers,
+        "worker_fps": round(best.asked_fps / found.workers, 2),
+        "commit_p99_ms": round(best.p99_s * 1000, 1) if isfinite(best.p99_s) else None,
+        "worker_cpu_s_per_1000_frames": None if best.cpu is None else best.cpu.per_1000(best.frames)["total"],
     }
 
 

@@ -1,0 +1,139 @@
+"""`stress --through kafka` on a small artifact and a real broker: a worker process, two cameras, every picture accounted for."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from pipeline.answers import Answers
+from stream.clock import ClockRules
+from stream.kafka.topology import TopicNames, create_topics
+from tests.integration.compiled import compiled
+from tests.integration.stress_world import TOLERANCE, Watched
+from tests.integration.tiny_checkpoint import QUESTIONS, save_tiny
+from tools.broker.find import FoundBroker
+from tools.plan.profiles import read_profile
+from tools.stress.command import stress
+from tools.stress.kafka.cameras import Books, Cameras, Steady, producing
+from tools.stress.kafka.pictures import Shape, album
+
+ROOT = Path(__file__).parent.parent.parent
+
+app = typer.Typer()
+app.command()(stress)
+
+
+def test_two_cameras_through_kafka(broker: FoundBroker, tmp_path: Path) -> None:
+    """They hold; every picture is accounted for, every alert is its picture's, and no topic is left on the cluster."""
+    artifact = compiled(save_tiny(tmp_path / "model"), tmp_path / "artifact")
+    questions, profile = tmp_path / "questions.toml", tmp_path / "profile.json"
+    rule = "start_after_s = 0.5\nstart_above = 0.001\nstop_below = 0.0\nmin_share = 0.0"  # every behaviour starts
+    blocks = [f'[[question]]\nbehavior = "{one.behavior}"\nask = "{one.ask}"\n{rule}' for one in QUESTIONS.questions]
+    questions.write_text("\n".join(blocks))
+    options = ["--artifact", str(artifact.folder), "--questions", str(questions), "--bootstrap-servers", broker.bootstrap_servers]
+    grid = ["--servers", "1", "--clients", "4", "--seconds", "0.5", "--profile", str(profile), "--json", "-"]
+    load = ["--through", "kafka", "--cameras", "2", "--partitions", "2", "--size", "96x64", "--as", "segments", "--fps", "4"]
+    result = CliRunner().invoke(app, [*options, *grid, *load], catch_exceptions=False)
+    said = json.loads(result.stdout)["kafka"]
+    assert result.exit_code == 0, said
+    assert {"cameras", "fps", "p50_ms", "p99_ms", "cpu_s_per_1000_frames"} <= said.keys()
+    kept = said["conservation"]
+    assert kept["records"] == kept["committed"] == kept["read"] > 0 == kept["dead_letters"]
+    assert kept["asked"] == kept["due"] == 2 * kept["records"], "a segment of four pictures has two that are due"
+    assert said["alerts_checked"] >= len(QUESTIONS.questions)
+    assert said["foreign_alerts"] == said["errors"] == 0
+    assert [trial["cameras"] for trial in said["trials"]][-1] in (1, 2)
+    if said["cameras"]:  # a machine that others keep busy may not even bear these
+        assert 0 < said["p50_ms"] <= said["p99_ms"]
+        assert all(said["cpu_s_per_1000_frames"][part] >= 0 for part in ("decode", "device", "transaction", "total"))
+        through = read_profile(profile).kafka
+        assert through is not None
+        assert through.worker_fps == 2 * said["cameras"]
+    assert _topics_left(broker) == []
+
+
+def _topics_left(broker: FoundBroker) -> list[str]:
+    from confluent_kafka.admin import AdminClient
+
+    found = AdminClient({"bootstrap.servers": broker.bootstrap_servers}).list_topics(timeout=30).topics
+    return [name for name in found if name.startswith("stress-")]
+
+
+@pytest.mark.parametrize("form", ["stills", "segments"])
+def test_cameras_foresee_what_is_asked(broker: FoundBroker, names: TopicNames, form: str) -> None:
+    """Of eight pictures a second two are due, and each of those is in the books under its capture time."""
+    engine = Watched(buckets=(1,))
+    shape = Shape(form, (64, 64), Fraction(8))
+    shown = album(engine, shape, 32, (("left", "right"), TOLERANCE), lambda _done, _total: None)
+    books = Books([[], []])
+
+    async def publish() -> None:
+        await create_topics(broker.connection, names, partitions=2)
+        over, clock = asyncio.Event(), Steady()
+        async with producing(broker.connection) as producer:
+            cameras = Cameras(producer, names.frames, books, shown, ClockRules(sample_fps=2.0))
+            asyncio.get_running_loop().call_later(2.5, over.set)
+            await cameras.publish(3, clock, clock.now_s(), over)
+
+    asyncio.run(publish())
+    assert [len(sent) > 0 for sent in books.partitions] == [True, True]
+    assert books.asked == len(books.pictures) == pytest.approx(books.records * shape.pictures / 4, abs=3)
+    assert {camera for camera, _ in books.pictures} == {"stress-000000", "stress-000001", "stress-000002"}
+    assert all(later.newest_s >= sooner.newest_s for sent in books.partitions for sooner, later in pairwise(sent))
+
+
+PROBE = """
+import json, os, time
+from dataclasses import asdict
+from tools.assembly import named_threads
+from tools.stress.kafka.workers import cpu_of
+
+def burn(seconds):
+    begun_s = time.thread_time()
+    while time.thread_time() - begun_s < seconds:
+        pass
+
+before = cpu_of(os.getpid())
+with named_threads(1, "decode") as decoders, named_threads(1, "device") as device:
+    decoders.submit(burn, 0.3).result()
+    device.submit(burn, 0.1).result()
+    spent = cpu_of(os.getpid()) - before
+print(json.dumps(asdict(spent)))
+"""
+"""A process as a worker is: it burns 0.3 s in a decoder thread, 0.1 s in the device's, and next to nothing in its first."""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="NOT TESTED HERE: only Linux tells the time of threads")
+def test_decoding_is_told_from_the_rest_by_its_threads_names() -> None:
+    """To the hundredths of a second in which Linux tells it."""
+    done = subprocess.run([sys.executable, "-c", PROBE], cwd=ROOT, capture_output=True, text=True, check=True)
+    spent = json.loads(done.stdout)
+    assert spent["decode"] == pytest.approx(0.3, abs=0.03)
+    assert spent["device"] == pytest.approx(0.1, abs=0.03)
+    assert spent["transaction"] <= 0.05
+
+
+def test_answers_of_an_album_are_those_of_its_decoded_pictures() -> None:
+    """The same model, asked by the first pixels of each picture, says the same again and no two scenes look alike."""
+    asked: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]] = []
+
+    class Noting(Watched):
+        def answer(self, pixels_BSS3: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], frames: int) -> Answers:
+            asked.append(pixels_BSS3[0].copy())
+            return super().answer(pixels_BSS3, frames)
+
+    shape = Shape("segments", (64, 48), Fraction(5))
+    shown = album(Noting(buckets=(1,)), shape, 32, (("left", "right"), TOLERANCE), lambda _done, _total: None)
+    assert len(asked) == 5 * len(shown.records)
+    assert len({picture.tobytes() for picture in asked[::5]}) == len(shown.records)
+    for number, picture in enumerate(asked):
+        score = float(picture[0, 0, 0]) / 255
+        assert not shown.is_foreign(divmod(number, 5), "left", score)

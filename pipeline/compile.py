@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,7 @@ class Trial:
     """What an artifact's answers are compared on."""
 
     questions: QuestionSet
+    """Their calibrations are left out: it is the model's own answers that are compared."""
     pictures: NDArray[np.uint8]
     """uint8 (n, S, S, 3) RGB, n at most the largest bucket or a multiple of it."""
     is_forced: bool = False
@@ -95,6 +96,7 @@ def compile_artifact(checkpoint: Checkpoint, spec: Spec, trial: Trial, out: Path
         QuestionError: the trial's questions do not fit the capacity.
         ArtifactError: `out` holds something else.
     """
+    trial = replace(trial, questions=trial.questions.uncalibrated)
     backend = backend_of(spec.backend)
     if spec.has_separate_weights and spec.backend != "neuron":
         msg = f"--separate-weights is for neuron; {spec.backend} keeps its weights beside the program's steps anyway"

@@ -103,7 +103,7 @@ class PackedQuestions:
     def read(self, log_probs_BD2: NDArray[np.float32]) -> Answers:
         """Turn what the graph says, float32 (B, D or more, 2), into answers.
 
-        P = sum of P(candidate) over the yes candidates / the same sum over all; the share is that last sum.
+        P = sum of P(candidate) over the yes candidates / the same sum over all, calibrated; the share is that last sum.
         """
         slots = self.inputs.size.slots
         cells_BC = log_probs_BD2[:, :slots].reshape(len(log_probs_BD2), -1)
@@ -112,7 +112,7 @@ class PackedQuestions:
         share_BQ = yes_BQ + no_BQ
         # underflow of both leaves no opinion; the share says so
         p_yes_BQ = np.divide(yes_BQ, share_BQ, out=np.full_like(share_BQ, 0.5), where=share_BQ != 0)
-        return Answers(p_yes=p_yes_BQ.astype(np.float32), share=share_BQ.astype(np.float32))
+        return Answers(p_yes=self.questions.calibrated(p_yes_BQ.astype(np.float32)), share=share_BQ.astype(np.float32))
 
 
 def pack(questions: QuestionSet, vocabulary: Vocabulary) -> PackedQuestions:

@@ -5,8 +5,13 @@ When an answer becomes an event (thresholds, times, severity) is no business of 
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.calibration import Calibration
 from pipeline.errors import QuestionError
 
 
@@ -22,6 +27,8 @@ class Question:
     """Candidate answers that count as yes."""
     no: tuple[str, ...] = ("no",)
     """Candidate answers that count as no: the answer is the yes candidates' part of the probability of both lists."""
+    calibration: Calibration | None = None
+    """What its answer goes through before anybody sees it; None: as the model gives it."""
 
     def __post_init__(self) -> None:
         """Refuse what could not be asked or keyed.
@@ -48,9 +55,10 @@ class Question:
 
     @property
     def meaning(self) -> list[object]:
-        """What its answer means, for a fingerprint. Plain yes/no questions leave their candidates out, as they always have."""
+        """What its answer means, for a fingerprint. Candidates that are plain yes and no are left out, as they always were."""
         is_plain = (self.yes, self.no) == (("yes",), ("no",))
-        return [self.behavior, self.ask] if is_plain else [self.behavior, self.ask, self.yes, self.no]
+        meaning: list[object] = [self.behavior, self.ask] if is_plain else [self.behavior, self.ask, self.yes, self.no]
+        return meaning if self.calibration is None else [*meaning, self.calibration.meaning]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,22 @@ class QuestionSet:
         return tuple(question.behavior for question in self.questions)
 
     @property
+    def uncalibrated(self) -> Self:
+        """The same questions, answered as the model gives it."""
+        return replace(self, questions=tuple(replace(question, calibration=None) for question in self.questions))
+
+    def calibrated(self, p_yes_BQ: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give P(yes) of every question, (B, Q) as the model gives it, its question's calibration."""
+        columns = {index: question.calibration for index, question in enumerate(self.questions) if question.calibration}
+        if not columns:
+            return p_yes_BQ
+        turned_BQ = p_yes_BQ.copy()
+        for index, calibration in columns.items():
+            turned_BQ[:, index] = calibration(p_yes_BQ[:, index])
+        return turned_BQ
+
+    @property
     def fingerprint(self) -> str:
-        """16 hex digits that change with any behaviour name, wording, candidate or order: what the answers mean."""
+        """16 hex digits that change with any behaviour, wording, candidate, calibration or order: what the answers mean."""
         canonical = json.dumps([question.meaning for question in self.questions], separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -21,6 +21,7 @@ from tools.ask import ask
 from tools.bench.delivery import delivery as bench_delivery
 from tools.bench.model import model as bench_model
 from tools.broker.command import broker
+from tools.calibrate.command import calibrate
 from tools.chaos.command import chaos
 from tools.compile import compile_model
 from tools.contract import contract
@@ -53,6 +54,7 @@ _NAMED = (
     topics,
     scenes,
     evaluate,
+    calibrate,
     diff,
     report,
     stress,

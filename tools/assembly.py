@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.markup import escape
 
 from pipeline.answers import Answers
 from pipeline.engine import Engine
@@ -40,6 +41,7 @@ from stream.worker import Ports, Worker, WorkerConfig
 from tools import settings
 from tools.devices import DeviceChoice, start
 from tools.questions import QuestionFile, load_cameras, load_questions, reload_questions
+from tools.screen import err
 
 T = TypeVar("T")
 
@@ -126,6 +128,9 @@ def open_device(choice: DeviceChoice, cameras: Path | None) -> Iterator[Device]:
     asked = load_questions(choice.questions)
     registry = load_cameras(cameras, asked)
     engine = start(choice, asked.questions)
+    if asked.calibrated_for not in (None, engine.artifact.manifest.weights):
+        said = f"{choice.questions} was calibrated for other weights than {engine.model_id}'s: calibrate it again for these"
+        err.print(f"[yellow]warning:[/] {escape(said)}", soft_wrap=True)
     device = named_threads(engine.submitters, "device")
     decoders = named_threads(DECODE_THREADS, "decode")
     try:

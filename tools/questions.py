@@ -5,14 +5,19 @@ One questions file holds the `QuestionSet` that the pipeline asks, the `Debounce
 Its top level may hold `revision = 2` (a whole number from 1 on; default 1). It is written into the state: a worker whose file has
 a lower revision leaves a partition alone, so that old and new workers of a rolling deploy do not end and start each other's
 behaviours. Raise it with every change of the questions, also of one that goes back to what was asked before.
+
+A question may hold `[question.calibration]`, what its scores go through, and the file `[calibrated]`, where that comes from:
+`tools/run calibrate` writes both.
 """
 
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline.calibration import Calibration, Isotonic, Platt
 from pipeline.errors import QuestionError
 from pipeline.questions import Question, QuestionSet
 from stream.cameras import CameraRegistry
@@ -37,6 +42,28 @@ class _Stream(_Strict):
     forget_after_s: float = Field(default=14 * 86_400.0, gt=0)
 
 
+class _Platt(_Strict):
+    """[question.calibration] with `method = "platt"`."""
+
+    method: Literal["platt"]
+    slope: float = Field(gt=0, allow_inf_nan=False)
+    intercept: float = Field(allow_inf_nan=False)
+
+    def made(self) -> Calibration:
+        return Platt(self.slope, self.intercept)
+
+
+class _Isotonic(_Strict):
+    """[question.calibration] with `method = "isotonic"`."""
+
+    method: Literal["isotonic"]
+    raw: tuple[float, ...]
+    calibrated: tuple[float, ...]
+
+    def made(self) -> Calibration:
+        return Isotonic(self.raw, self.calibrated)
+
+
 class _Question(_Strict):
     """[[question]]: wording and rule of one behaviour."""
 
@@ -52,14 +79,33 @@ class _Question(_Strict):
     min_share: float = Field(default=0.5, ge=0, le=1)
     max_duration_s: float = Field(default=3600.0, gt=0)
     severity: str = "info"
+    calibration: Annotated[_Platt | _Isotonic, Field(discriminator="method")] | None = None
+
+    def asked(self) -> Question:
+        try:
+            calibration = None if self.calibration is None else self.calibration.made()
+        except QuestionError as error:
+            msg = f"behavior {self.behavior!r}: {error}"
+            raise QuestionError(msg) from error
+        return Question(self.behavior, self.ask, self.yes, self.no, calibration)
 
     def rule(self) -> DebounceRule:
-        return DebounceRule(**self.model_dump(exclude={"ask", "yes", "no"}))
+        return DebounceRule(**self.model_dump(exclude={"ask", "yes", "no", "calibration"}))
+
+
+class _Calibrated(BaseModel):
+    """[calibrated]: where the calibrations come from. People read the rest of it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    weights: str
+    """Of the checkpoint whose scores they were fitted to, as in an artifact's manifest."""
 
 
 class _File(_Strict):
     revision: int = Field(default=1, ge=1, strict=True)
     stream: _Stream = _Stream()
+    calibrated: _Calibrated | None = None
     question: tuple[_Question, ...] = Field(min_length=1)
 
 
@@ -71,6 +117,8 @@ class QuestionFile:
     debounce: DebounceRules
     clock: ClockRules
     revision: QuestionRevision
+    calibrated_for: str | None
+    """Weights whose scores the calibrations were fitted to, as in an artifact's manifest; None where nothing says so."""
 
 
 def load_questions(path: Path) -> QuestionFile:
@@ -85,7 +133,7 @@ def load_questions(path: Path) -> QuestionFile:
         raise CommandError(_first_complaint(path, error)) from error
     stream = parsed.stream
     try:
-        questions = QuestionSet(tuple(Question(item.behavior, item.ask, item.yes, item.no) for item in parsed.question))
+        questions = QuestionSet(tuple(item.asked() for item in parsed.question))
         return QuestionFile(
             questions=questions,
             debounce=DebounceRules.of(
@@ -96,6 +144,7 @@ def load_questions(path: Path) -> QuestionFile:
             ),
             clock=ClockRules(sample_fps=stream.sample_fps, max_gap_s=stream.max_gap_s, max_jump_s=stream.max_jump_s),
             revision=QuestionRevision(parsed.revision, questions.fingerprint),
+            calibrated_for=None if parsed.calibrated is None else parsed.calibrated.weights,
         )
     except (QuestionError, ValueError) as error:
         msg = f"{path}: {error}"

@@ -180,14 +180,14 @@ def test_frames_are_set_beside_the_truth_of_their_moment() -> None:
     (one,) = gather(told, truth, T0_S, {"barking": 0.5}, margin_s=0.5)
     assert one.p_yes.tolist() == [0.094, 0.105, 0.15, 0.195, 0.205]
     assert one.is_true.tolist() == [False, True, True, True, False]
-    assert one.unknown == 1
+    assert (one.unknown, one.cameras) == (1, ("den",) * 5)
     (without_margin,) = gather([observed(10, 0.1), observed(20, 0.2)], truth, T0_S, {"barking": 0.5}, margin_s=0.0)
     assert without_margin.is_true.tolist() == [True, False]
 
 
 def test_figures_of_answers_by_hand() -> None:
     """Ranked yes, no, yes, no: precision 1 at the first, 2/3 at the second; three of four pairs in order."""
-    one = score(Answered("barking", np.array([0.9, 0.8, 0.7, 0.1]), np.array([True, False, True, False]), 3))
+    one = score(Answered("barking", np.array([0.9, 0.8, 0.7, 0.1]), np.array([True, False, True, False]), ("den",) * 4, 3))
     assert (one.frames, one.positives, one.unknown) == (4, 2, 3)
     assert one.average_precision == pytest.approx((1 + 2 / 3) / 2)
     assert one.roc_auc == pytest.approx(3 / 4)
@@ -196,7 +196,7 @@ def test_figures_of_answers_by_hand() -> None:
 
 def test_frames_of_one_kind_tell_nothing_apart() -> None:
     """No figure is better than one that means nothing."""
-    one = score(Answered("barking", np.array([0.9, 0.8]), np.array([True, True]), 0))
+    one = score(Answered("barking", np.array([0.9, 0.8]), np.array([True, True]), ("den",) * 2, 0))
     assert (one.average_precision, one.roc_auc, one.brier, one.ece) == (None, None, None, None)
 
 

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 COMMANDS = [
     ["demo"], ["watch"], ["ask"], ["worker"], ["replay"], ["alerts"], ["broker"], ["topics"], ["scenes"],
-    ["evaluate"], ["diff"], ["report"], ["stress"], ["plan"], ["train"],
+    ["evaluate"], ["calibrate"], ["diff"], ["report"], ["stress"], ["plan"], ["train"],
     ["contract"],
     ["test"], ["compile"], ["artifact"], ["artifact", "show"], ["artifact", "verify"], ["bench", "model"], ["bench", "delivery"],
     ["chaos"], ["dlq"], ["dlq", "list"], ["dlq", "redrive"], [],

@@ -22,6 +22,8 @@ class Answered:
     """(n,) in [0, 1]."""
     is_true: NDArray[np.bool_]
     """(n,)."""
+    cameras: tuple[str, ...]
+    """n names: whose frame it is."""
     unknown: int
     """Answers left out because their share was under the rule's min_share."""
 
@@ -74,6 +76,7 @@ def gather(
     """
     p_yes: dict[str, list[float]] = {behavior: [] for behavior in min_share}
     is_true: dict[str, list[bool]] = {behavior: [] for behavior in min_share}
+    cameras: dict[str, list[str]] = {behavior: [] for behavior in min_share}
     unknown = dict.fromkeys(min_share, 0)
     for seen in observations:
         at_s = seen.captured_at_s - began_s
@@ -86,9 +89,10 @@ def gather(
                 continue
             p_yes[behavior].append(answer.p_yes)
             is_true[behavior].append(label)
+            cameras[behavior].append(seen.camera_id)
     return [
-        Answered(behavior, np.array(p_yes[behavior], float), np.array(is_true[behavior], bool), unknown[behavior])
-        for behavior in min_share
+        Answered(name, np.array(p_yes[name], float), np.array(is_true[name], bool), tuple(cameras[name]), unknown[name])
+        for name in min_share
     ]
 
 

@@ -24,8 +24,8 @@ class Matched:
     """That cannot."""
     found: int
     sightings: int
-    false: int
-    """Sightings that overlap nothing true."""
+    false_sightings: tuple[Sighting, ...]
+    """Those that overlap nothing true."""
     splits: int
     """Sightings beyond the first of an episode."""
     merges: int
@@ -35,6 +35,11 @@ class Matched:
     end_delays_s: tuple[float, ...]
     """Of each found episode whose last sighting ended because the behaviour stopped (and not with the recording, say): from its
     end to the event time of `ended`, stop_after_s included."""
+
+    @property
+    def false(self) -> int:
+        """How many sightings overlap nothing true."""
+        return len(self.false_sightings)
 
     @property
     def precision(self) -> float | None:
@@ -80,7 +85,7 @@ def _match_one(behavior: str, truth: Mapping[str, Sequence[Episode]], found: Seq
         too_short=len(is_due) - sum(is_due),
         found=len(seen_due),
         sightings=len(sightings),
-        false=true_of.count(0),
+        false_sightings=tuple(one for one, true in zip(sightings, true_of, strict=True) if not true),
         splits=sum(max(0, len(seen) - 1) for seen in seen_of),
         merges=sum(max(0, count - 1) for count in true_of),
         start_delays_s=tuple(min(one.at_s for one in seen) - episode.start_s for episode, seen in seen_due),

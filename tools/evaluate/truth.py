@@ -81,12 +81,12 @@ def read_truth(path: Path, videos: Sequence[Video], behaviors: Sequence[str]) ->
 
 def _lines(path: Path) -> Iterator[_Line]:
     if path.suffix.lower() not in {".csv", ".json"}:
-        msg = f"--truth {path}: give a file that ends in .csv or .json"
+        msg = f"truth file {path}: give a file that ends in .csv or .json"
         raise CommandError(msg)
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"--truth {path}: {getattr(error, 'strerror', None) or error}"
+        msg = f"truth file {path}: {getattr(error, 'strerror', None) or error}"
         raise CommandError(msg) from error
     rows = _csv_rows(path, text) if path.suffix.lower() == ".csv" else _json_rows(path, text)
     for where, row in rows:

@@ -1,0 +1,1 @@
+"""`tools/run calibrate`: scores that mean what they say, and thresholds for a stated rate of false alerts."""

@@ -1,4 +1,7 @@
-"""Every failure that notes/exactly-once.md names under "Suite", as a scenario of its own; names begin with the note's number."""
+"""Every failure that notes/exactly-once.md names under "Suite", as a scenario of its own; names begin with the note's number.
+
+Which sentence of the note is held by which scenario stands in `suite`.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,12 +19,13 @@ from tools.chaos.scenarios import (
     reading,
     state,
     streams,
+    wall_clock,
     writing,
 )
 from tools.chaos.scenarios.playing import perform
 from tools.chaos.scenarios.scenario import Scenario
 
-THEMES = (reading, writing, membership, state, logs, streams, moving, keyframes, poison, quarantine, deploy, load)
+THEMES = (reading, writing, membership, state, logs, streams, wall_clock, moving, keyframes, poison, quarantine, deploy, load)
 
 
 def _number(name: str) -> int:

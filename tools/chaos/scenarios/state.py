@@ -16,6 +16,10 @@ from tools.chaos.scenarios.act import PARKED, Act
 from tools.chaos.scenarios.scenario import Scenario
 
 ACCEPT_LOSS = {"accept_new_topic": False, "accept_state_loss": True}
+_GONE_BOUND_S = 100.0
+"""Within which a worker knows that a topic is gone: two requests of 40 s in which the client looks for it."""
+_COMMITTED_AFTER_S = 2.0
+"""When the last known commit is the group's offset, too, which follows in the background."""
 _REFUSED = "error: topic"
 """How a worker's sentence about a wrong topic begins."""
 
@@ -44,6 +48,33 @@ async def _state_recreated(act: Act) -> None:
     act.figures["read_again"] = sum(ends[number] - places[number] for number in places)
     await cluster.delete_topic(direct, names.state)
     act.start_workers()
+    await _lost_and_accepted(act, before, places)
+
+
+async def _state_deleted(act: Act) -> None:
+    """Delete the state topic under workers that have nothing to do, and publish: none may go on, nor make the topic by itself."""
+    names, direct = act.stage.names, act.stage.direct
+    await act.settled()
+    await asyncio.sleep(_COMMITTED_AFTER_S)
+    before = await replayed(direct, names.frames, act.stage.script)
+    places = await cluster.group_offsets(direct, names)
+    await cluster.delete_topic(direct, names.state)
+    act.start_publisher()
+    await act.must_say(_REFUSED, _GONE_BOUND_S)
+    await act.stop_publisher()
+    if names.state in await _topics(act):
+        act.problems.append(f"{names.state} is there again, and nobody created it")
+    await _lost_and_accepted(act, before, places)
+
+
+async def _topics(act: Act) -> list[str]:
+    async with cluster.administration(act.stage.direct) as admin:
+        return list(await admin.list_topics())
+
+
+async def _lost_and_accepted(act: Act, before: Replay, places: Mapping[int, int]) -> None:
+    """Create the state empty, see the workers park, accept the loss, and expect what begins anew at the group's offsets."""
+    names, direct = act.stage.names, act.stage.direct
     await act.must_say(_REFUSED)
     await create_topics(direct, names, partitions=act.stage.script.partitions)
     await act.must_say(PARKED)
@@ -137,6 +168,10 @@ SCENARIOS = {
     "6-state-recreated": Scenario(
         "the state topic is deleted, then created empty: workers refuse, then wait until the loss is accepted",
         _state_recreated,
+    ),
+    "8-state-deleted": Scenario(
+        "the state topic is deleted under running workers: all refuse, and go on once it is there and the loss is accepted",
+        _state_deleted,
     ),
     "7-foreign-transaction": Scenario(
         "a stranger's transaction on one partition's state stays open through a handover and three sessions", _foreign_transaction

@@ -55,7 +55,7 @@ SUITE: Mapping[int, Mapping[str, tuple[str, ...]]] = {
         "all workers down that long": ("10-all-workers-away",),
         "rebalances every lost_after_s/2 with a dead camera": ("10-rebalances-with-dead-camera",),
         "backlog upload": ("10-backlog",),
-        "clock jump": ("11-clock-steps",),
+        "clock jump": ("10-clock-jump", "11-clock-steps"),
     },
     11: {
         "clock steps of +-1 h and to 1970 and 2099": ("11-clock-steps",),

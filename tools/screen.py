@@ -1,6 +1,7 @@
 """What a command shows: progress and sentences on standard error, figures on standard output or as JSON."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,10 @@ def progress_bar() -> Progress:
     )
 
 
+_NUMBERS = re.compile(r"\[\n\s+(-?\d[^][{}\"]*?)\n\s+\]")
+"""A list of numbers with each on a line of its own; no text of a JSON document holds a line break."""
+
+
 @contextmanager
 def steps_bar() -> Iterator[Callable[[str, int, int], None]]:
     """A bar for work that tells its steps: what is being done, steps done, steps in all."""
@@ -36,12 +41,13 @@ def steps_bar() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def write_json(target: str, value: Any) -> None:
-    """Write `value` as one JSON document to the file `target`, or to standard output for `-`.
+    """Write `value` as one JSON document to the file `target`, or to standard output for `-`; lists of numbers as one line each.
 
     Raises:
         CommandError: the file cannot be written.
     """
-    _write(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    _write(target, _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n")
 
 
 def write_json_lines(target: str, values: Iterable[Any]) -> None:

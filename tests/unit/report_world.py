@@ -84,6 +84,7 @@ def seen(start_s: float, score: float | None = 0.9) -> dict[str, Any]:
         "start_s": start_s,
         "at_s": start_s + 1.5,
         "end_s": start_s + 8,
+        "ended_at_s": start_s + 10,
         "score": score,
     }
 
@@ -112,6 +113,17 @@ def difference() -> dict[str, Any]:
         "run": run(side("before: fp32"), side("after: int8")),
         "timelines": [asdict(shown)],
     }
+
+
+def through() -> dict[str, Any]:
+    """What `stress --through kafka` adds."""
+    trials = [
+        {"cameras": 16, "asked_fps": 32.0, "held": True, "lag_growth": 0.001, "p50_ms": 420.0, "p99_ms": 980.0},
+        {"cameras": 32, "asked_fps": 51.0, "held": False, "lag_growth": None, "p50_ms": None, "p99_ms": None},
+    ]
+    cpu = {"decode": 1.5, "device": 20.25, "transaction": 2.5, "total": 24.25}
+    best = {"cameras": 16, "fps": 2.0, "p50_ms": 420.0, "p99_ms": 980.0, "cpu_s_per_1000_frames": cpu}
+    return best | {"workers": 2, "trials": trials, "errors": 0, "as": "segments"}
 
 
 def load() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import tools.report
-from tests.unit.report_world import PICTURE, Parsed, demo, difference, evaluation, load, rendered
+from tests.unit.report_world import PICTURE, Parsed, demo, difference, evaluation, load, rendered, through
 from tools.report import counters
 from tools.report.lanes import DASH
 
@@ -81,7 +81,7 @@ def test_what_was_right_and_what_was_not_is_said_in_words() -> None:
     assert "missed" in missed
     gone, gained, shifted = (one.text for one in Parsed.of(rendered(difference())).all("li"))
     assert ("lost" in gone, "gained" in gained, "shifted" in shifted) == (True, True, True)
-    assert "start +1.0 s, end +1.0 s" in shifted
+    assert "told 0:42.5 (+1.0 s)end told 0:51.0 (+1.0 s)before 0:40.0" in shifted
     assert "0.90 → 0.80" in shifted
 
 
@@ -132,6 +132,15 @@ def test_the_stress_chart_names_every_cell(whole: Parsed) -> None:
     assert "1-8 88 / 140 ms" in latency
     assert "1-8 90 frames/s" in throughput
     assert {"1-1", "1-8"} <= {one.text for one in whole.all("th")}
+
+
+def test_what_went_through_kafka_is_shown() -> None:
+    """The most cameras, each number that was tried, and whose processor time it was."""
+    parsed = Parsed.of(rendered(load() | {"kafka": through()}))
+    text = parsed.all("body")[0].text
+    for said in ("cameras at 2 frames/s", "980 ms", "0.1 %", "processor s per 1,000 frames: device", "20.2"):
+        assert said in text
+    assert [one.text for one in parsed.all("td") if one.text in {"yes", "no"}] == ["yes", "no"]
 
 
 def colours(text: str) -> dict[str, str]:

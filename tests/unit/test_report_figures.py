@@ -23,6 +23,7 @@ from tools.report.results import Demo, Difference, Evaluation, Load, Profile, pa
 from tools.report.save import check_report
 from tools.report.timelines import MOST_POINTS, Filmed, Happened, Heard, thinned, timelines
 from tools.scenes.planning import plan
+from tools.screen import write_json
 from tools.sightings import Sighting
 
 RULE = DebounceRule("barking", 0.65, 0.35, 1.5, 2.0, 2.0)
@@ -172,3 +173,20 @@ def test_a_page_that_could_not_be_written_is_refused_beforehand(tmp_path: Path) 
         check_report("--report", tmp_path)
     with pytest.raises(CommandError, match=r"there is no folder .*: make it first"):
         check_report("--report", tmp_path / "none" / "out.html")
+
+
+def test_lists_of_numbers_stand_on_a_line(tmp_path: Path) -> None:
+    """A trace would fill pages else; nothing but white space differs from what json writes."""
+    value = {
+        "at_s": [0.5, -1.0, 1e-6],
+        "none": [],
+        "mixed": [1, "a\n 2"],
+        "nested": [[1, 2], [3]],
+        "text": "[\n 1\n ]",
+        "all": [1, None],
+    }
+    target = tmp_path / "value.json"
+    write_json(str(target), value)
+    text = target.read_text(encoding="utf-8")
+    assert '"at_s": [0.5, -1.0, 1e-06],' in text
+    assert json.loads(text) == value

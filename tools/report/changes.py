@@ -14,7 +14,7 @@ BEFORE, AFTER = "before", "after"
 """Names of the two runs."""
 _LEGEND = (
     tag("span", tag("i", class_="swatch curve before"), tag("i", class_="swatch event before"), "P(yes) and events before"),
-    tag("span", tag("i", class_="swatch curve"), tag("i", class_="swatch event"), "after"),
+    tag("span", tag("i", class_="swatch curve"), tag("i", class_="swatch event"), "after; pale until it was told"),
 )
 
 
@@ -63,13 +63,21 @@ def difference(found: Difference, key: str, pictures: Pictures | None) -> Html:
 def _card(key: str, change: Change, timeline: Timeline) -> Card:
     length_s, one = timeline.length_s, change.shown
     mood = {"gained": "good", "lost": "bad"}.get(change.word, "")
-    lines = [f"told {clock(one.at_s, length_s, 1)}", *_scores(change)]
-    if change.before is not None and change.after is not None:
-        moved = f"start {change.after.at_s - change.before.at_s:+.1f} s"
-        if change.before.end_s is not None and change.after.end_s is not None:
-            moved += f", end {change.after.end_s - change.before.end_s:+.1f} s"
-        lines = [f"before {span(change.before, length_s)}", moved, *lines]
-    return Card(key, timeline.video, one.camera, one.behavior, one.start_s, span(one, length_s), change.word, mood, tuple(lines))
+    lines = (*_moved(change, length_s), *_scores(change))
+    return Card(key, timeline.video, one.camera, one.behavior, one.start_s, span(one, length_s), change.word, mood, lines)
+
+
+def _moved(change: Change, length_s: float) -> Iterator[str]:
+    """Say when it was told, and by how much earlier or later than before."""
+    before, after, one = change.before, change.after, change.shown
+    if before is None or after is None:
+        yield f"told {clock(one.at_s, length_s, 1)}"
+        return
+    yield f"told {clock(one.at_s, length_s, 1)} ({after.at_s - before.at_s:+.1f} s)"
+    if after.ended_at_s is not None and before.ended_at_s is not None:
+        yield f"end told {clock(after.ended_at_s, length_s, 1)} ({after.ended_at_s - before.ended_at_s:+.1f} s)"
+    if span(before, length_s) != span(after, length_s):
+        yield f"before {span(before, length_s)}"
 
 
 def _scores(change: Change) -> Iterator[str]:
@@ -87,7 +95,7 @@ def _summary(found: Difference) -> Html:
         ("answers flipped", sum(one.flipped for one in found.answers)),
     ):
         rows.append((name, str(count), "bad" if count else "good"))
-    return joined([tag("p", "Something changed." if found.changed else "Nothing changed."), tiles(rows)])
+    return joined([*([] if found.changed else [tag("p", "Nothing changed.")]), tiles(rows)])
 
 
 def _notes(found: Difference) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import PurePath
 
 from tools.report import counters, load
 from tools.report.cards import Pictures
@@ -67,7 +68,9 @@ def _parts(result: Result, pictures: Pictures | None) -> Iterator[_Part]:
         case Evaluation():
             yield "Evaluation", partial(_evaluation, result, pictures)
         case Difference():
-            yield f"Difference: {result.before} → {result.after}", partial(_difference, result, pictures)
+            before, after = PurePath(result.before).name, PurePath(result.after).name
+            names = f"{result.before} → {result.after}" if before == after else f"{before} → {after}"
+            yield f"Difference: {names}", partial(_difference, result, pictures)
         case Load():
             yield "Stress test", lambda _: load.load(result)
         case Profile():

@@ -78,9 +78,8 @@ def _row(lane: Lane, timeline: Timeline, ticks: list[Tick], places: Places) -> H
                 tag("polyline", points=points, class_="curve" if later else "curve before")
                 for points in _curves(course.trace, length_s)
             ]
-        marks += _bars(
-            course, timeline, _CURVE + _GAP + place * (_BAR + _GAP), "event" if later else "event before", lane.behavior, places
-        )
+        top, kind = _CURVE + _GAP + place * (_BAR + _GAP), "event" if later else "event before"
+        marks += _bars(course, length_s, top, kind, (lane.behavior, places))
     box = f"0 0 {WIDTH} {height:g}"
     words = words_of(lane, length_s)
     picture = tag("svg", *marks, viewBox=box, height=height, preserveAspectRatio="none", role="group", aria_label=words)
@@ -143,23 +142,18 @@ def _curves(trace: Trace, length_s: float) -> Iterator[str]:
     yield " ".join(part)
 
 
-def _bars(course: Course, timeline: Timeline, top: float, kind: str, behavior: str, places: Places) -> Iterator[Html]:
+def _bars(course: Course, length_s: float, top: float, kind: str, of: tuple[str, Places]) -> Iterator[Html]:
+    """Draw episodes, pale until they were told; `of` is the behaviour, and where its cards are."""
+    behavior, places = of
     for one in course.told:
-        left = x(max(0.0, one.start_s) / timeline.length_s)
-        right = x(min(timeline.length_s if one.end_s is None else one.end_s, timeline.length_s) / timeline.length_s)
-        shape = tag(
-            "rect",
-            tag("title", span(one, timeline.length_s)),
-            x=left,
-            y=top,
-            width=round(max(right - left, _LEAST), 1),
-            height=_BAR,
-            class_=kind,
-        )
+        ends_s = length_s if one.end_s is None else one.end_s
+        left, told, right = (x(min(max(0.0, at_s), length_s) / length_s) for at_s in (one.start_s, min(one.at_s, ends_s), ends_s))
+        words = span(one, length_s)
+        early = tag("rect", x=left, y=top, width=round(told - left, 1), height=_BAR, class_=f"{kind} early")
+        late = tag("rect", x=told, y=top, width=round(max(right - told, _LEAST), 1), height=_BAR, class_=kind)
+        shape = tag("g", tag("title", words), early, late)
         place = places.get((behavior, moment(one.start_s), course.name))
-        yield (
-            shape if place is None else tag("a", shape, href=f"#{place}", aria_label=f"{behavior} {span(one, timeline.length_s)}")
-        )
+        yield shape if place is None else tag("a", shape, href=f"#{place}", aria_label=f"{behavior} {words}")
 
 
 def span(one: Span, length_s: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tools.report.markup import Html, facts, joined, table, tag, tiles
 from tools.report.plots import Axes, Tick, bar, dots, line, plot, scale
-from tools.report.results import Cell, Load, Profile
+from tools.report.results import Cell, Load, Profile, Through
 
 _MANY = 10
 """Of cells: their names stand upright."""
@@ -22,10 +22,9 @@ def load(shown: Load) -> Html:
     parts = [tiles(_told(shown)), *(tag("p", warning, class_="bad") for warning in shown.warnings)]
     if shown.grid:
         parts += [_latency(shown.grid), _throughput(shown), _table(shown.grid)]
-    on = [("artifact", shown.artifact), *_machine(shown.machine)]
     if shown.kafka is not None:
-        on += [(f"through Kafka: {name}", _plain(value)) for name, value in shown.kafka.items()]
-    return joined([*parts, facts(on)])
+        parts.append(_through(shown.kafka))
+    return joined([*parts, facts([("artifact", shown.artifact), *_machine(shown.machine)])])
 
 
 def profile(shown: Profile) -> Html:
@@ -42,6 +41,38 @@ def profile(shown: Profile) -> Html:
         *_machine(shown.machine),
     ]
     return joined([tiles(told), facts(on)])
+
+
+def _through(kafka: Through) -> Html:
+    """Show how many cameras were held on the whole way, and each number that was tried."""
+    told = [
+        (f"cameras at {kafka.fps:g} frames/s", str(kafka.cameras), ""),
+        ("capture to commit, p50", _ms(kafka.p50_ms), ""),
+        ("capture to commit, p99", _ms(kafka.p99_ms), ""),
+        ("lost, repeated or wrong", str(kafka.errors), "bad" if kafka.errors else "good"),
+    ]
+    parts = [tag("h3", "Through Kafka"), tiles(told)]
+    if kafka.trials:
+        columns = ("cameras", "asked frames/s", "held", "lag grows by", "p50", "p99")
+        rows = [
+            (
+                str(one.cameras),
+                f"{one.asked_fps:.1f}",
+                "yes" if one.held else "no",
+                "-" if one.lag_growth is None else f"{100 * one.lag_growth:.1f} %",
+                _ms(one.p50_ms),
+                _ms(one.p99_ms),
+            )
+            for one in kafka.trials
+        ]
+        parts.append(table("Every number of cameras that was tried", columns, rows))
+    spent = kafka.cpu_s_per_1000_frames or {}
+    seconds = [(f"processor s per 1,000 frames: {name}", f"{value:.3g}") for name, value in spent.items()]
+    return tag("section", *parts, facts(seconds + ([("workers", str(kafka.workers))] if kafka.workers else [])))
+
+
+def _ms(milliseconds: float | None) -> str:
+    return "-" if milliseconds is None else f"{milliseconds:,.0f} ms"
 
 
 def _told(shown: Load) -> Iterator[tuple[str, str, str]]:

@@ -12,13 +12,15 @@ from tools.report.record import Histogram, Run, Timeline
 _KEYS = {
     "truth": tag("span", tag("i", class_="swatch truth"), "true"),
     "curve": tag("span", tag("i", class_="swatch curve"), "P(yes), 0 to 1; dashed: the start's threshold"),
-    "event": tag("span", tag("i", class_="swatch event"), "told by events"),
+    "event": tag("span", tag("i", class_="swatch event"), "told by events, pale until then"),
 }
 
 
 def in_short(run: Run) -> Html:
     """Say in a line what ran, when and where; the rest stands at the end."""
-    models = " against ".join(f"{PurePath(side.model).name}, {side.precision} on {side.device}" for side in run.sides)
+    models = " against ".join(
+        dict.fromkeys(f"{PurePath(side.model).name}, {side.precision} on {side.device}" for side in run.sides)
+    )
     day, _, time = run.ended_at.partition("T")
     return tag("p", f"{day} {time[:5]} UTC: {models}", class_="in-short")
 

@@ -101,6 +101,7 @@ class Seen:
     start_s: float
     at_s: float
     end_s: float | None
+    ended_at_s: float | None
     score: float | None
 
 
@@ -110,8 +111,6 @@ class Shifted:
 
     before: Seen
     after: Seen
-    started_s: float
-    ended_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +183,32 @@ class OpenLoop:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """So many cameras that were tried; None where nothing can be said."""
+
+    cameras: int
+    asked_fps: float
+    held: bool
+    lag_growth: float | None
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Through:
+    """The most cameras that workers hold through Kafka; 0 if none did."""
+
+    cameras: int
+    fps: float
+    p50_ms: float | None
+    p99_ms: float | None
+    cpu_s_per_1000_frames: Mapping[str, float] | None
+    workers: int | None = None
+    trials: tuple[Attempt, ...] = ()
+    errors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """`stress --json`."""
 
@@ -192,7 +217,7 @@ class Load:
     grid: tuple[Cell, ...]
     saturation: Saturation | None
     open_loop: OpenLoop | None
-    kafka: Mapping[str, Any] | None = None
+    kafka: Through | None = None
     warnings: tuple[str, ...] = field(default=())
 
 

@@ -64,7 +64,7 @@ def run(load: Load, fleet: Fleet, through: Through, report: Report) -> None:
     with find_broker(fleet.bootstrap_servers) as found, _topics(found, through.partitions) as names:
         books = Books([[] for _ in range(through.partitions)])
         with Workers(through.workers, _options(fleet, found, names)) as workers:
-            err.print(f"{through.workers} workers load the model and join the group", soft_wrap=True)
+            err.print(f"starting workers: {through.workers}; each loads the model and joins the group", soft_wrap=True)
             pid = None if found.own is None else found.own.process.pid
             committed, letters = asyncio.run(_search(load, (found.connection, names, books), (workers, pid), (through, report)))
         counted = workers.counted

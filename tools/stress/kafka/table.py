@@ -11,7 +11,7 @@ from tools.stress.kafka.figures import Attempt, Through
 def kafka_table(found: Through) -> Table:
     """Every trial, and under it what follows."""
     cameras = f"{found.fps:g} fps {found.size} {found.form} a camera"
-    shown = Table(title=escape(f"through Kafka: {cameras}, {found.workers} workers, {found.partitions} partitions"))
+    shown = Table(title=escape(f"through Kafka: {cameras}, workers {found.workers}, partitions {found.partitions}"))
     for name in ("cameras", "asked frames/s", "lag grows s/s", "p50 ms", "p99 ms", "keeps up"):
         shown.add_column(name, justify="right", no_wrap=True)
     for each in found.attempts:

@@ -61,7 +61,8 @@ def _ask(engine: "Engine", path: Path) -> dict[str, Any] | None:
         pixels_HW3 = read_picture(path.read_bytes(), DecodeLimits())
     except (OSError, UnusableRecord) as error:
         reason = getattr(error, "strerror", None) or error
-        err.print(f"[bold red]error:[/] {escape(str(path))} cannot be read as a picture: {escape(str(reason))}")
+        said = f"{escape(str(path))} cannot be read as a picture: {escape(str(reason))}"
+        err.print(f"[bold red]error:[/] {said}", soft_wrap=True)
         return None
     batch = np.zeros((engine.buckets[0], engine.image_size, engine.image_size, 3), np.uint8)
     batch[0] = fit(pixels_HW3, engine.image_size)

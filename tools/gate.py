@@ -19,6 +19,10 @@ CHECKS = (
     ("contract", ("-m", "tools", "contract", "--check")),
 )
 
+EVERYTHING = ("--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder")
+"""The whole gate's tests on the machine's cores, a file on one of them: its fixtures are made once. Each process has its own
+broker. In the files' order the long ones come first. Chosen tests run in one process, where a debugger works."""
+
 
 def test(
     pytest_args: Annotated[
@@ -30,7 +34,7 @@ def test(
     Examples: [bold]tools/run test[/], [bold]tools/run test -- tests/unit -x[/]
     """
     failed = [name for name, arguments in CHECKS if not _holds(name, arguments)]
-    tests = subprocess.run([sys.executable, "-m", "pytest", *(pytest_args or [])], cwd=ROOT, check=False)
+    tests = subprocess.run([sys.executable, "-m", "pytest", *(pytest_args or EVERYTHING)], cwd=ROOT, check=False)
     if failed:
         err.print(f"[bold red]failed before the tests:[/] {', '.join(failed)}")
     raise typer.Exit(1 if failed else tests.returncode)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from pipeline.artifact import MANIFEST
 from pipeline.engine import Device, Engine
 from pipeline.preprocess import fit
+from tests.integration.test_command_line import run
 from tests.integration.tiny_checkpoint import QUESTIONS, pictures, save_tiny
 from tools.ask import ask
 from tools.compile import UNUSED_S, cached
@@ -57,9 +58,9 @@ def test_json_holds_every_answer_in_full_precision(options: list[str], tmp_path:
 
 def test_table_shows_every_question(options: list[str], tmp_path: Path) -> None:
     """Without --json a person reads the wordings and the probabilities."""
-    result = CliRunner().invoke(app, [str(save_picture(tmp_path / "sofa.png")), *options], env={"COLUMNS": "200"})
-    assert result.exit_code == 0, result.output
-    assert all(question.ask in result.stdout for question in QUESTIONS.questions)
+    done = run("ask", str(save_picture(tmp_path / "sofa.png")), *options, COLUMNS="200")
+    assert done.returncode == 0, done.stderr
+    assert all(question.ask in done.stdout for question in QUESTIONS.questions)
 
 
 def test_what_is_no_picture_is_named_and_the_others_are_answered(options: list[str], tmp_path: Path) -> None:
@@ -69,11 +70,11 @@ def test_what_is_no_picture_is_named_and_the_others_are_answered(options: list[s
     text.write_text("no picture")
     cut.write_bytes(good[0].read_bytes()[:200])
     bad = [text, cut, tmp_path / "absent.jpg"]
-    result = CliRunner().invoke(app, [*map(str, [good[0], *bad, good[1]]), *options, "--json", "-"], env={"COLUMNS": "500"})
-    assert result.exit_code == 1
-    assert [one["picture"] for one in json.loads(result.stdout)] == [str(path) for path in good]
+    done = run("ask", *map(str, [good[0], *bad, good[1]]), *options, "--json", "-")
+    assert done.returncode == 1, done.stderr
+    assert [one["picture"] for one in json.loads(done.stdout)] == [str(path) for path in good]
     for path in bad:
-        assert f"{path} cannot be read as a picture" in result.stderr.replace("\n", "")
+        assert f"{path} cannot be read as a picture" in done.stderr
 
 
 def test_the_cache_drops_what_nobody_has_started_for_long(

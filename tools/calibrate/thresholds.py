@@ -125,7 +125,9 @@ def choose(
 ) -> Tried:
     """Find the threshold that finds most true episodes of those that hold the rate; of equals the nearest to the rule's.
 
-    A rate is held if the upper bound of what the recordings show is at most it. `stop_below` stays, or is half of a
+    A rate is held if the upper bound of what the recordings show is at most it. Thresholds are tried from the strictest down to
+    the first that does not hold it: in such a fixed sequence all that came before hold it together with the confidence of one
+    (Angelopoulos et al. 2021, "Learn then Test"), and choosing among them costs none of it. `stop_below` stays, or is half of a
     `start_above` that comes down to it.
 
     Args:
@@ -137,21 +139,19 @@ def choose(
         report: told of every threshold tried.
 
     Raises:
-        NoThreshold: none of those tried holds it.
+        NoThreshold: the strictest does not hold it.
     """
-    held = []
-    least = None
-    for start_above in sorted({*_GRID, question.rule.start_above}):
+    held: list[Tried] = []
+    for start_above in sorted({*_GRID, question.rule.start_above}, reverse=True):
         report(start_above)
         one = try_thresholds(watched, question, rules, cameras, start_above)
-        least = one if least is None or one.interval[1] < least.interval[1] else least
-        if one.interval[1] <= per_day:
-            held.append(one)
+        if one.interval[1] > per_day:
+            break
+        held.append(one)
     if not held:
-        assert least is not None
         msg = (
-            f"the best of them, {least.start_above:g}, gives {least.false} in {watched.camera_days:.3g} camera-days, "
-            f"which may be {least.interval[1]:.3g} a day"
+            f"even {one.start_above:g} gives {one.false} in {watched.camera_days:.3g} camera-days, "
+            f"which may be {one.interval[1]:.3g} a day"
         )
         raise NoThreshold(msg)
     before = question.rule.start_above

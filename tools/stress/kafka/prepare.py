@@ -63,6 +63,6 @@ def prepare(run: "Run", wanted: Wanted, place: Place, report: Callable[[str, int
         ),
         album(engine, shape, engine.image_size, known, lambda done, total: report("pictures for Kafka", done, total)),
         rules,
-        Pace.of(run.seconds, run.largest_s, float(shape.ready_after_s)),
+        Pace.of(run.seconds, run.largest_s, float(shape.ready_after_s), max(float(shape.record_s), 1 / rules.sample_fps)),
         Fleet([*options, "--questions", str(place.questions.absolute())], place.settings_file, place.bootstrap_servers),
     )

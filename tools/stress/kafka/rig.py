@@ -23,22 +23,23 @@ class Pace:
     """How long things take."""
 
     part_s: float
-    """A part of the window: a worker commits once in it at least."""
+    """A part of the window: a worker on an idle machine commits in each."""
     parts: int
     warm_s: float
     inherent_s: float
-    """Lag that no worker can avoid: a segment is published when it ends, a batch takes its time."""
+    """Lag that no worker can avoid: a segment is published when it ends, the next picture comes and a batch is done in time."""
 
     @classmethod
-    def of(cls, seconds: float, batch_s: float, ready_after_s: float) -> "Pace":
-        """Choose a window of three closed-loop windows, of parts that are no shorter than the largest batch and a tick.
+    def of(cls, seconds: float, batch_s: float, ready_after_s: float, every_s: float) -> "Pace":
+        """Choose a window of three closed-loop windows, of parts no shorter than the largest batch, a tick, and a camera's step.
 
         Args:
             seconds: a closed-loop window.
             batch_s: what the largest batch takes.
             ready_after_s: how long a camera gathers a record.
+            every_s: from one of its records with a picture that is asked to the next.
         """
-        part_s = max(_TICK_S, batch_s)
+        part_s = max(_TICK_S, batch_s, every_s)
         return cls(part_s, max(PARTS, round(3 * seconds / part_s)), max(seconds, 2 * part_s), ready_after_s + 2 * part_s)
 
     @property

@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,8 @@ import typer
 from typer.testing import CliRunner
 
 from pipeline.answers import Answers
+from pipeline.calibration import Platt, log_odds
+from pipeline.questions import Question, QuestionSet
 from stream.clock import ClockRules
 from stream.kafka.topology import TopicNames, create_topics
 from tests.integration.compiled import compiled
@@ -25,6 +28,8 @@ from tools.stress.command import stress
 from tools.stress.kafka.cameras import Books, Cameras, Steady, producing
 from tools.stress.kafka.pictures import Shape, album
 
+ASKED = QuestionSet((Question("left", "is the left pixel bright?"), Question("right", "and the right one?")))
+"""What `Watched` answers without an engine."""
 ROOT = Path(__file__).parent.parent.parent
 
 app = typer.Typer()
@@ -36,7 +41,8 @@ def test_two_cameras_through_kafka(broker: FoundBroker, tmp_path: Path) -> None:
     artifact = compiled(save_tiny(tmp_path / "model"), tmp_path / "artifact")
     questions, profile = tmp_path / "questions.toml", tmp_path / "profile.json"
     rule = "start_after_s = 0.5\nstart_above = 0.001\nstop_below = 0.0\nmin_share = 0.0"  # every behaviour starts
-    blocks = [f'[[question]]\nbehavior = "{one.behavior}"\nask = "{one.ask}"\n{rule}' for one in QUESTIONS.questions]
+    turned = '[question.calibration]\nmethod = "platt"\nslope = 2.0\nintercept = 1.0'
+    blocks = [f'[[question]]\nbehavior = "{one.behavior}"\nask = "{one.ask}"\n{rule}\n{turned}' for one in QUESTIONS.questions]
     questions.write_text("\n".join(blocks))
     options = ["--artifact", str(artifact.folder), "--questions", str(questions), "--bootstrap-servers", broker.bootstrap_servers]
     grid = ["--servers", "1", "--clients", "4", "--seconds", "0.5", "--profile", str(profile), "--json", "-"]
@@ -72,7 +78,7 @@ def test_cameras_foresee_what_is_asked(broker: FoundBroker, names: TopicNames, f
     """Of eight pictures a second two are due, and each of those is in the books under its capture time."""
     engine = Watched(buckets=(1,))
     shape = Shape(form, (64, 64), Fraction(8))
-    shown = album(engine, shape, 32, (("left", "right"), TOLERANCE), lambda _done, _total: None)
+    shown = album(engine, shape, 32, (ASKED, TOLERANCE), lambda _done, _total: None)
     books = Books([[], []])
 
     async def publish() -> None:
@@ -122,7 +128,10 @@ def test_decoding_is_told_from_the_rest_by_its_threads_names() -> None:
 
 
 def test_answers_of_an_album_are_those_of_its_decoded_pictures() -> None:
-    """The same model, asked by the first pixels of each picture, says the same again and no two scenes look alike."""
+    """The same model, asked by the first pixels of each picture, says the same again and no two scenes look alike.
+
+    Its answer may be off by the tolerance before it is calibrated, which on a steep curve is much after it.
+    """
     asked: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]] = []
 
     class Noting(Watched):
@@ -131,9 +140,17 @@ def test_answers_of_an_album_are_those_of_its_decoded_pictures() -> None:
             return super().answer(pixels_BSS3, frames)
 
     shape = Shape("segments", (64, 48), Fraction(5))
-    shown = album(Noting(buckets=(1,)), shape, 32, (("left", "right"), TOLERANCE), lambda _done, _total: None)
+    shown = album(Noting(buckets=(1,)), shape, 32, (ASKED, TOLERANCE), lambda _done, _total: None)
     assert len(asked) == 5 * len(shown.records)
     assert len({picture.tobytes() for picture in asked[::5]}) == len(shown.records)
+    middle = sorted(range(len(asked)), key=lambda number: int(asked[number][0, 1, 0]))[len(asked) // 2]
+    at = asked[middle][:1, 1, 0] / np.float32(255)
+    steep = Platt(100.0, -100.0 * float(log_odds(at)[0]))
+    calibrated = QuestionSet((ASKED.questions[0], replace(ASKED.questions[1], calibration=steep)))
+    turned = album(Watched(buckets=(1,)), shape, 32, (calibrated, TOLERANCE), lambda _done, _total: None)
     for number, picture in enumerate(asked):
-        score = float(picture[0, 0, 0]) / 255
-        assert not shown.is_foreign(divmod(number, 5), "left", score)
+        left, right = (picture[0, :2, 0] / np.float32(255)).tolist()
+        assert not shown.is_foreign(divmod(number, 5), "left", left)
+        for off in (-0.9, 0.0, 0.9):
+            assert not turned.is_foreign(divmod(number, 5), "right", float(steep(np.float32([right + off * TOLERANCE]))[0]))
+    assert turned.is_foreign(divmod(middle, 5), "right", float(steep(at + np.float32(2 * TOLERANCE))[0]))

@@ -151,8 +151,9 @@ def test_records_and_pictures_of_a_shape() -> None:
 
 def test_scores_are_held_to_their_picture() -> None:
     """Camera 1 begins with the second scene and shows the third after 20 s; a number that is none belongs to nobody."""
-    records = tuple(Encoded(b"", np.array([[p, 1 - p]], np.float32)) for p in (0.1, 0.5, 0.9))
-    album = Album(Shape("stills", (64, 64), Fraction(2)), records, ("barking", "eating"), 1e-3)
+    scores = [np.array([[p, 1 - p]], np.float32) for p in (0.1, 0.5, 0.9)]
+    records = tuple(Encoded(b"", score - np.float32(1e-3), score + np.float32(1e-3)) for score in scores)
+    album = Album(Shape("stills", (64, 64), Fraction(2)), records, ("barking", "eating"))
     assert [album.shown(1, record) for record in (0, 39, 40, 80)] == [1, 1, 2, 0]
     assert not album.is_foreign((2, 0), "barking", 0.9005)
     assert album.is_foreign((2, 0), "eating", 0.9)

@@ -138,7 +138,7 @@ def stress(  # noqa: PLR0913  (a command's options)
     bound_s = None if p99_ms is None else p99_ms / 1000
     plan = Plan(parse_counts("--servers", servers), parse_counts("--clients", clients), seconds, open_loop, bound_s, seed)
     asked = load_questions(questions).questions
-    engine = start(DeviceChoice.of(model, artifacts, devices, questions), asked)
+    engine = start(DeviceChoice.of(model, artifacts, devices, questions), asked.uncalibrated)  # tolerances are of raw P(yes)
     with ExitStack() as device:
         device.callback(engine.close)
         requests_a_frame = pick_questions(engine, is_one=ask == "one")

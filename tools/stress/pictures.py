@@ -60,7 +60,7 @@ def choose(engine: Answering, drawn_NSS3: NDArray[np.uint8], tolerance: float) -
     """Take pictures that the model tells apart; their negatives, too, where too few of them do.
 
     Args:
-        engine: gives the answers, one picture at a time.
+        engine: gives the answers as the model gives them, not calibrated, one picture at a time.
         drawn_NSS3: what to choose from, uint8 (n, S, S, 3).
         tolerance: how far P(yes) and share may be off between batch sizes.
 

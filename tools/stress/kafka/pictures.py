@@ -1,10 +1,10 @@
-"""What the simulated cameras send: pictures of drawn scenes, encoded once, each with the answers that the model gives it alone.
+"""What the simulated cameras send: pictures of drawn scenes, encoded once, each with the scores that the model's answers allow.
 
 A camera shows a scene for some seconds and then the next one, so that behaviours start and end as before real cameras; cameras
 side by side show different ones. Nothing is encoded while the load runs.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.questions import QuestionSet
 from stream.decode import DecodeLimits, DecodeRequest, decode
 from stream.types import FramePacket, Position
 from tools.scenes.clip import closed_group, shots
@@ -64,11 +65,13 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One record's bytes, and what the model says about each of its pictures."""
+    """One record's bytes, and the scores that each of its pictures may get."""
 
     payload: bytes
-    p_yes: NDArray[np.float32]
-    """P(yes) of each question about each picture alone, (pictures, Q)."""
+    low: NDArray[np.float32]
+    """Lowest score of each question about each picture, (pictures, Q)."""
+    high: NDArray[np.float32]
+    """Highest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +81,7 @@ class Album:
     shape: Shape
     records: tuple[Encoded, ...]
     behaviors: tuple[str, ...]
-    """Of the columns of the answers."""
-    tolerance: float
-    """How far P(yes) may be off."""
+    """Of the columns of the scores."""
 
     def shown(self, camera: int, record: int) -> int:
         """Say which of the records a camera sends as its so-many-th."""
@@ -88,31 +89,33 @@ class Album:
 
     def is_foreign(self, picture: tuple[int, int], behavior: str, score: float) -> bool:
         """Say whether a score cannot be that of a picture, given as record and place in it."""
-        record, place = picture
-        return not abs(float(self.records[record].p_yes[place, self.behaviors.index(behavior)]) - score) <= self.tolerance
+        record, place = picture[0], (picture[1], self.behaviors.index(behavior))
+        return not float(self.records[record].low[place]) <= score <= float(self.records[record].high[place])
 
 
 def album(
-    engine: Answering, shape: Shape, image_size: int, known: tuple[Sequence[str], float], report: Callable[[int, int], None]
+    engine: Answering, shape: Shape, image_size: int, known: tuple[QuestionSet, float], report: Callable[[int, int], None]
 ) -> Album:
     """Render, encode, and ask the model about each picture as a worker would decode it.
 
     Args:
-        engine: gives the answers, one picture at a time.
+        engine: gives the answers as the model gives them, not calibrated, one picture at a time.
         shape: of the records.
         image_size: side of the model's square input, pixels.
-        known: the behaviours of the answers' columns, and how far P(yes) may be off between batch sizes.
+        known: what workers ask, and how far P(yes) may be off between batch sizes before it is calibrated: a steep
+            calibration makes more of it.
         report: told the scenes that are done, and their number.
     """
-    behaviors, tolerance = known
+    questions, tolerance = known
     records = []
     for number in range(SCENES):
         report(number, SCENES)
         pictures = list(shots((_SEED, number), shape.size, shape.pictures, float(shape.rate)))
         payload = closed_group(pictures, shape.rate) if shape.form == "segments" else _jpeg(pictures[0])
-        said = [alone(engine, pixels)[0] for pixels in _decoded(payload, shape, image_size)]
-        records.append(Encoded(payload, np.stack(said)))
-    return Album(shape, tuple(records), tuple(behaviors), tolerance)
+        p_yes = np.stack([alone(engine, pixels)[0] for pixels in _decoded(payload, shape, image_size)])
+        low, high = (questions.calibrated(np.clip(p_yes + off, 0, 1, dtype=np.float32)) for off in (-tolerance, tolerance))
+        records.append(Encoded(payload, low, high))
+    return Album(shape, tuple(records), questions.behaviors)
 
 
 def _jpeg(picture: NDArray[np.uint8]) -> bytes:

@@ -48,9 +48,9 @@ def prepare(run: "Run", wanted: Wanted, place: Place, report: Callable[[str, int
     Raises:
         DeviceLost: the device failed.
     """
-    engine, rules = run.engine, load_questions(place.questions).clock
+    engine, asked = run.engine, load_questions(place.questions)
+    rules, known = asked.clock, (asked.questions, tolerance(engine.artifact.manifest))
     shape = wanted.shape(rules.sample_fps)
-    known = (engine.questions.behaviors, tolerance(engine.artifact.manifest))
     options = ["--artifact", str(engine.artifact.folder.absolute()), "--device", str(engine.device)]
     return Prepared(
         Through(

@@ -23,6 +23,7 @@ from tools.demo.stage import Stage
 from tools.demo.view import LiveView
 from tools.devices import DeviceChoice
 from tools.options import DEMO_QUESTIONS
+from tools.report.counters import balances
 from tools.scenes.planning import Scene, plan
 from tools.scenes.video import render_video
 
@@ -80,12 +81,14 @@ def test_kafka_watch_and_stills_tell_the_same(
     scene, video = film
     names = TopicNames(names.frames, names.alerts, "pawsight")
     stage = Stage(device, broker.connection, names, speed=None)
-    through_kafka = asyncio.run(stage.perform([video], LiveView((scene.camera,)))).alerts
+    performance = asyncio.run(stage.perform([video], LiveView((scene.camera,))))
+    through_kafka = performance.alerts
     segments = watched(video, questions, tmp_path / "segments.jsonl", "segments")
     stills = watched(video, questions, tmp_path / "stills.jsonl", "stills")
     behaviors = {alert["data"]["behavior"] for alert in segments if alert["type"] == "pawsight.behavior.started"}
     assert behaviors >= {episode.behavior for episode in scene.episodes}
     assert told(through_kafka) == told(segments) == told(stills)
+    assert [one.holds for one in balances(performance.counts.as_dict())] == [True, True]
 
 
 def pictures(video: Path, every: int) -> Iterator[tuple[float, bytes]]:

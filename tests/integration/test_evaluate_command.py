@@ -38,7 +38,7 @@ def test_a_rendered_video_is_judged_by_its_own_truth(tmp_path: Path) -> None:
     assert len(parsed.all("img")) == figures["events"] == len(lines)
     assert all("right" in one.text for one in parsed.all("li"))
     sums = [one.text for one in parsed.all("p") if one.attributes.get("class") == "balance"]
-    assert [one.endswith(" + 0 in flight: adds up") for one in sums] == [True, True]
+    assert [one.endswith(" + 0 unaccounted for: adds up") for one in sums] == [True, True]
     assert f"{figures['frames']['answered']} asked" in sums[1]
 
     truth.write_text(truth.read_text(encoding="utf-8").replace("barking", "braking"), encoding="utf-8")

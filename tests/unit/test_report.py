@@ -94,14 +94,20 @@ def test_without_videos_the_events_are_there_all_the_same() -> None:
 
 
 def test_counters_are_summed_up(whole: Parsed) -> None:
-    """Every part is named, and what is still in flight is what is left."""
+    """Every part is named; what is left is accounted for by nobody: of a run that is over nothing may be, one way or the other."""
     lines = [one.text for one in whole.all("p") if one.attributes.get("class") == "balance"]
-    assert "9 records received = 8 used + 1 dead letters + 0 in flight: adds up" in lines
-    assert "100 pictures decoded = 20 asked + 78 between two samples + 2 late + 0 in flight: adds up" in lines
+    assert "9 records received = 8 used + 1 dead letters + 0 unaccounted for: adds up" in lines
+    assert "100 pictures decoded = 20 asked + 78 between two samples + 2 late + 0 unaccounted for: adds up" in lines
     for balance in counters.balances({"received": 5, "used": 2, "decoded": 5, "answered": 3, "late": 1}):
         assert sum(count for _, count in balance.parts) == balance.whole == 5
-        assert balance.holds
-    assert not counters.balances({"received": 1, "used": 2})[0].holds
+        assert not balance.holds
+    for used in (1, 3):
+        records, pictures = counters.balances({"received": 2, "used": used})
+        assert (records.holds, pictures.holds) == (False, True)
+    losing = demo()
+    losing["frames"]["answered"] -= 1
+    (_, wrong) = (one.text for one in Parsed.of(rendered(losing)).all("p") if one.attributes.get("class") == "balance")
+    assert wrong.endswith("+ 1 unaccounted for: does not add up")
 
 
 @pytest.mark.parametrize("text", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a' onload='x", "&amp; &lt;b>"])

@@ -1,4 +1,8 @@
-"""The counters of a run, and whether nothing went missing. Pure."""
+"""The counters of a run that is over, and whether nothing went missing. Pure.
+
+Only while a worker works is something in flight. It drains what it took in before it returns, and what lies in a decoder then is no
+decoded picture yet: in the end both sums of `stream.counts` must be exact.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,12 +43,12 @@ class Balance:
     what: str
     whole: int
     parts: Sequence[tuple[str, int]]
-    """Words and counts; the last one is what is still in flight, less than 0 if more came out than went in."""
+    """Words and counts; the last one is what nothing is known of, less than 0 if more came out than went in."""
 
     @property
     def holds(self) -> bool:
         """Whether everything is accounted for."""
-        return self.parts[-1][1] >= 0
+        return self.parts[-1][1] == 0
 
 
 def balances(counters: Mapping[str, int]) -> tuple[Balance, Balance]:
@@ -64,8 +68,8 @@ def shown(counters: Mapping[str, int]) -> Html:
 def _balance(what: str, whole: str, parts: Sequence[str], counters: Mapping[str, int]) -> Balance:
     known = [(_WORDS[name], counters.get(name, 0)) for name in parts]
     total = counters.get(whole, 0)
-    in_flight = total - sum(count for _, count in known)
-    return Balance(what, total, [*((words, count) for words, count in known if count), ("in flight", in_flight)])
+    unknown = total - sum(count for _, count in known)
+    return Balance(what, total, [*((words, count) for words, count in known if count), ("unaccounted for", unknown)])
 
 
 def _shown(balance: Balance) -> Html:

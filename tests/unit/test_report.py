@@ -94,7 +94,7 @@ def test_without_videos_the_events_are_there_all_the_same() -> None:
 
 
 def test_counters_are_summed_up(whole: Parsed) -> None:
-    """Every part is named; what is left is accounted for by nobody: of a run that is over nothing may be, one way or the other."""
+    """Every part is named; of a run that is over nothing may be left that nobody accounts for, one way or the other."""
     lines = [one.text for one in whole.all("p") if one.attributes.get("class") == "balance"]
     assert "9 records received = 8 used + 1 dead letters + 0 unaccounted for: adds up" in lines
     assert "100 pictures decoded = 20 asked + 78 between two samples + 2 late + 0 unaccounted for: adds up" in lines

@@ -1,7 +1,7 @@
 """The counters of a run that is over, and whether nothing went missing. Pure.
 
-Only while a worker works is something in flight. It drains what it took in before it returns, and what lies in a decoder then is no
-decoded picture yet: in the end both sums of `stream.counts` must be exact.
+Only while a worker works is something in flight. It drains what it took in before it returns, and what lies in a decoder then is
+no decoded picture yet: in the end both sums of `stream.counts` must be exact.
 """
 
 from collections.abc import Mapping, Sequence

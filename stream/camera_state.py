@@ -68,7 +68,7 @@ class CameraState:
     clock: ClockState
     """The camera's clock right after the last accepted frame."""
     arrived_at_s: float
-    """Wall time at which that frame arrived: silence is counted from it, also by a later owner."""
+    """When that frame arrived, by its source's clock: silence is counted from it, also by a later owner."""
     lost: bool
     """The stream was lost and no frame was accepted since: it is lost once, and seen again by the next frame."""
     sightings: int

@@ -25,7 +25,7 @@ EVENT_IDS = uuid.UUID("b7d0a2b4-5c1e-5e0f-9a63-2f3d8f6a1c55")
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """What is known about a camera that may have gone silent; wall times in seconds since the epoch."""
+    """What is known about a camera that may have gone silent; times by one clock, its source's, in seconds."""
 
     arrived_at_s: float
     """When anything of the camera last arrived: at least the state's `arrived_at_s`."""

@@ -176,7 +176,7 @@ class Partition:
         ]
 
     def arrived_at_s(self, camera: str) -> float:
-        """Wall time at which anything of a camera with a state last arrived."""
+        """When anything of a camera with a state last arrived, by its source's clock."""
         stored_s = self._cameras[camera].state.arrived_at_s
         return max(stored_s, self.arrivals_s.get(camera, stored_s))
 

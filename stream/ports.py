@@ -58,9 +58,9 @@ class Proof:
     partition: int
     incarnation: int
     asked_at_s: float
-    """Wall time at which the end was asked for, seconds since the epoch."""
+    """When the end was asked for, by the clock that stamps the records' arrival: the source's own, seconds since the epoch."""
     live_since_s: float
-    """Wall time since which such proofs came without a break (start, restore or outage end)."""
+    """Since when, by the same clock, such proofs came without a break (start, restore or outage end)."""
 
 
 @dataclass(frozen=True, slots=True)

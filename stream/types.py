@@ -30,7 +30,7 @@ class Record:
     incarnation: int
     """Which assignment of the partition to this process read it; what is not of the current one is dropped."""
     arrived_at_s: float
-    """Wall time of arrival at this worker, seconds since the epoch."""
+    """When it arrived at this worker, seconds since the epoch by its source's clock, which no step of the wall clock moves."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -18,6 +18,7 @@ from stream.kafka.connection import KafkaConnection
 from stream.kafka.dead_letters import dead_letter_record, reference
 from stream.kafka.faults import as_stream_error, refusal
 from stream.kafka.port import Port
+from stream.kafka.steady import as_stored
 from stream.kafka.taking_up import Opened, TakingUp
 from stream.ports import Tick
 from stream.protocol import End, Opening, Parked, Policy, Protocol, Rest, Run, Step, Wait, Work
@@ -239,7 +240,7 @@ class Keeper:
             clean=tick.final,
             questions=asking,
         )
-        cameras = [(camera.encode(), encode_camera(each)) for camera, each in tick.cameras.items()]
+        cameras = [(camera.encode(), encode_camera(as_stored(each))) for camera, each in tick.cameras.items()]
         gone = [(camera.encode(), None) for camera in tick.forgotten]
         await port.send_state((*cameras, *gone, (PARTITION_KEY, encode_partition(record))))
         await port.commit()

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeError, UnsupportedCodecError
 
 from stream.errors import SourceLost, StreamRefused
+from stream.kafka import steady
 from stream.kafka.background import Background
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.faults import as_stream_error, refusal
@@ -175,7 +176,7 @@ def _record(gate: Gate, saved: SavedRecord) -> Record:
         value=saved.value,
         headers=saved.headers,
         incarnation=gate.incarnation,
-        arrived_at_s=time.time(),
+        arrived_at_s=steady.now_s(),
     )
 
 

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from stream.errors import SourceLost
+from stream.kafka import steady
 from stream.kafka.background import Background
 from stream.kafka.commits import Commits
 from stream.kafka.connection import KafkaConnection
@@ -154,7 +155,7 @@ class KafkaSource:
         self._proofs.keep(self._gates.open_ones())
         if gates := self._proofs.to_ask():
             self._asked_s = time.monotonic()
-            self._background.spawn(self._ask_ends(gates, time.time()))
+            self._background.spawn(self._ask_ends(gates, steady.now_s()))
 
     async def _ask_ends(self, gates: Sequence[Gate], asked_at_s: float) -> None:
         by_tp = {gate.tp: gate for gate in gates}

@@ -8,6 +8,7 @@ import logging
 from dataclasses import dataclass, field, replace
 
 from stream.kafka.port import Port
+from stream.kafka.steady import as_known, as_stored
 from stream.ports import Assigned
 from stream.protocol import Facts, Opening, Step, rewound_to
 from stream.state_codec import PARTITION_KEY, decode_camera, decode_partition, encode_camera, encode_partition
@@ -113,7 +114,7 @@ class TakingUp:
         self.record = None if partition is None else decode_partition(partition)
         for number, (key, value) in enumerate(latest.items()):
             if value is not None:
-                self._cameras[key.decode()] = decode_camera(value)
+                self._cameras[key.decode()] = as_known(decode_camera(value))
             if number % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
@@ -141,7 +142,7 @@ class TakingUp:
         if opening.is_new:  # what was done lies in another log; episodes and their numbers go on
             begin = Cursor(opening.resume_offset)
             self._cameras = {camera: replace(each, cursor=begin, decoder=None) for camera, each in self._cameras.items()}
-            moved = [(camera.encode(), encode_camera(each)) for camera, each in self._cameras.items()]
+            moved = [(camera.encode(), encode_camera(as_stored(each))) for camera, each in self._cameras.items()]
         attempt = 0 if self.record is None else self.record.attempt
         if self.suspect is None:
             self.suspect, attempt = attempt > 0, attempt + 1

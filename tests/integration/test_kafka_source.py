@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,7 @@ from stream.errors import SourceLost, StreamRefused
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.topology import TopicNames, create_topics
 from stream.state_records import mark_of
-from tests.integration.kafka_world import Seen, joined, publish, publish_at, publish_bad_header
+from tests.integration.kafka_world import PATIENCE_S, Seen, joined, publish, publish_at, publish_bad_header
 from tests.integration.worker_world import WHITE
 from tools.broker.find import FoundBroker
 
@@ -229,6 +230,24 @@ async def test_end_is_proven_after_the_records_before_it(broker: FoundBroker, na
         assert len({proof.live_since_s for proof in proofs}) == 1
         assert all(late.asked_at_s > early.asked_at_s for early, late in itertools.pairwise(proofs))
         assert proofs[0].live_since_s == proofs[0].asked_at_s
+
+
+@pytest.mark.parametrize("step_s", [1_800.0, -1_800.0])
+async def test_step_of_the_wall_clock_moves_nothing(
+    broker: FoundBroker, names: TopicNames, monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    """Arrivals and proofs go on by the clock as it was: no camera looks silent for it, and none that is looks alive."""
+    right = time.time
+    await create_topics(broker.connection, names, partitions=1)
+    async with joined(broker.connection, names) as member:
+        seen = await member.watch(lambda seen: seen.proofs)
+        monkeypatch.setattr(time, "time", lambda: right() + step_s)
+        await publish(broker.connection, names.frames, [b"0"])
+        seen = await member.watch(lambda seen: seen.records and len(seen.proofs) >= 3, seen)
+    first, last = seen.proofs[0], seen.proofs[-1]
+    assert first.live_since_s == last.live_since_s
+    for at_s in (first.asked_at_s, seen.records[0].arrived_at_s, last.asked_at_s):
+        assert abs(at_s - right()) < PATIENCE_S
 
 
 async def test_poll_is_bounded_in_bytes(broker: FoundBroker, names: TopicNames) -> None:

@@ -1,6 +1,7 @@
 """`report` on results and their videos, as a person would call it, and its page in a browser."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +13,13 @@ from tests.integration.headless import DESKTOP, PHONE, find_browser, opened
 from tests.integration.moving_pictures import Video, scene, write
 from tests.integration.test_command_line import run
 from tests.unit.report_world import Parsed, demo, difference, evaluation, load
+from tools.errors import CommandError
 from tools.recordings import Recording, pictures_at
+from tools.report.cards import Wanted
+from tools.report.chapters import chapters, moments
+from tools.report.page import page as page_of
+from tools.report.results import parse
+from tools.report.thumbnails import take
 
 MINUTE = Video(frames=120, gop=8, fps=Fraction(2))
 
@@ -48,6 +55,46 @@ def test_the_pictures_are_those_that_were_shown_then(tmp_path: Path) -> None:
         differences = [float(np.abs(picture.astype(int) - one.astype(int)).mean()) for one in shown[:40]]
         assert int(np.argmin(differences)) == number
     assert list(pictures_at(recording, [2000.0], problems.append)) == []
+
+
+def test_a_moment_in_a_hole_has_the_picture_behind_it(tmp_path: Path) -> None:
+    """A recording of motion, say: nothing from 4 s to 20 s. Behind its end there is none."""
+    times_ms = [*range(0, 4000, 500), *range(20_000, 24_000, 500)]
+    path = write(tmp_path / "video.mkv", replace(MINUTE, muxer="matroska", frames=16, gop=4, times_ms=times_ms))
+    problems: list[str] = []
+    found = list(pictures_at(Recording("den", str(path), 1000.0), [999.0, 1010.0, 1020.0, 2000.0], problems.append))
+    assert ([at_s for at_s, _ in found], problems) == ([999.0, 1010.0, 1020.0], [])
+    shown = list(scene(replace(MINUTE, frames=16)))
+    for (_, picture), number in zip(found, (0, 8, 8), strict=True):
+        differences = [float(np.abs(picture.astype(int) - one.astype(int)).mean()) for one in shown]
+        assert int(np.argmin(differences)) == number
+
+
+def test_what_was_missed_needs_no_picture(folder: Path) -> None:
+    """Where nothing was filmed the card stands without one; an event that was told has one, or it is another video."""
+    recording = Recording("kitchen", str(write(folder / "45.mp4", replace(MINUTE, frames=90))), None)
+    wanted = list(moments([parse("a test", evaluation())]))
+    taken = take(wanted, [recording])
+    assert {(one.at_s, one.is_told) for one in wanted} == {(10.0, True), (30.0, True), (48.0, False)}
+    assert taken.keys() == {("kitchen", 10.0), ("kitchen", 30.0)}
+    parsed = Parsed.of(page_of(chapters([parse("a test", evaluation())], taken), has_pictures=True))
+    assert (len(parsed.all("img")), len([one for one in parsed.all("li") if "id" in one.attributes])) == (2, 3)
+    with pytest.raises(CommandError, match=r"45\.mp4 shows nothing at 48\.0 s"):
+        take([replace(one, is_told=True) for one in wanted], [recording])
+
+
+def test_pictures_are_not_kept_at_full_size(tmp_path: Path) -> None:
+    """A day's events are gigabytes: each is encoded before the next is decoded."""
+    video = replace(MINUTE, frames=40, width=640, height=480)
+    path = write(tmp_path / "den.mp4", video)
+    tracemalloc.start()
+    try:
+        taken = take([Wanted("den", number / 2) for number in range(40)], [Recording("den", str(path), None)])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(taken) == 40
+    assert peak < 10 * 640 * 480 * 3
 
 
 def test_the_page_holds_the_pictures_of_the_videos(page: Path) -> None:

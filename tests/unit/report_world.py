@@ -146,7 +146,8 @@ def load() -> dict[str, Any]:
 def rendered(*documents: dict[str, Any], has_pictures: bool = True) -> str:
     """The page of these, with the same picture everywhere."""
     results = [parse("a test", document) for document in documents]
-    pictures: Pictures | None = {(video, round(at_s, 3)): PICTURE for video, at_s in moments(results)} if has_pictures else None
+    wanted = moments(results)
+    pictures: Pictures | None = {(one.video, round(one.at_s, 3)): PICTURE for one in wanted} if has_pictures else None
     return page(chapters(results, pictures), has_pictures=has_pictures)
 
 

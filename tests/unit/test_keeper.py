@@ -1,6 +1,7 @@
 """One partition's keeper on a cluster in memory, in virtual time: whatever fails, nothing is lost, repeated or half done."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -9,8 +10,9 @@ from aiokafka.errors import KafkaError, TransactionalIdAuthorizationFailed
 
 from stream.errors import SourceLost, StreamRefused
 from stream.protocol import MAX_FAILURES
+from stream.state_codec import decode_camera
 from stream.state_records import PartitionRecord
-from tests.unit.keeper_world import ASKING, DEADLINE_S, EVENTS, MARK, PAST, kept, tick
+from tests.unit.keeper_world import ASKING, DEADLINE_S, DEN, EVENTS, MARK, PAST, kept, tick
 from tests.unit.memory_cluster import DELIVERING, TAKING_UP
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
@@ -230,6 +232,19 @@ async def test_taking_up_again_in_one_process_is_no_further_attempt(deaths: int)
     stage.keeper.discard()
     opened = await stage.opened()
     assert not opened.assigned.suspect, "progress ends the suspicion"
+
+
+async def test_state_holds_arrivals_by_the_clock_on_the_wall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of its writing, whatever the clock was when they were noted; who takes the partition up has them by its own again."""
+    stage = kept()
+    await stage.opened()
+    ahead_s, right = 1_800.0, time.time
+    monkeypatch.setattr(time, "time", lambda: right() + ahead_s)
+    assert await stage.keeper.deliver(tick())
+    (written,) = [decode_camera(value) for key, value in stage.cluster.state if key == b"den" and value]
+    assert written.state.arrived_at_s == pytest.approx(DEN.state.arrived_at_s + ahead_s, abs=0.5)
+    opened = await kept(stage.cluster).opened()
+    assert opened.assigned.cameras["den"].state.arrived_at_s == pytest.approx(DEN.state.arrived_at_s, abs=0.5)
 
 
 async def test_commits_end_a_row_of_failures() -> None:

@@ -20,7 +20,9 @@ _NEARLY_S = 0.001
 def pictures_at(
     recording: Recording, times_s: Iterable[float], on_problem: OnProblem
 ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """Give each of the times at which something is shown, in order, with the first picture from there on.
+    """Give each time with the first picture from there on, in order; in a segment's last moments with the picture still shown.
+
+    A time in a hole of the recording has the picture behind it; one behind the recording's end has none, and is left out.
 
     Args:
         recording: a file.
@@ -32,7 +34,7 @@ def pictures_at(
     """
     left = sorted(set(times_s))
     for cut in cuts(recording, _SEGMENT_S, on_problem):
-        here = [at_s for at_s in left if cut.captured_at_s - _NEARLY_S <= at_s < cut.until_s - _NEARLY_S]
+        here = [at_s for at_s in left if at_s < cut.until_s - _NEARLY_S]
         if here:
             try:
                 yield from _shown(cut, here)

@@ -14,6 +14,17 @@ _REASON = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """A picture that a card is to show."""
+
+    video: str
+    at_s: float
+    """Seconds from the video's start."""
+    is_told: bool = True
+    """An event began with it, so that the video must have it. What should have been told may lie where nothing was filmed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """One event, or one that should have been."""
 
@@ -33,7 +44,7 @@ class Card:
 
 
 def shown(cards: Iterable[Card], pictures: Pictures | None) -> Html:
-    """Show cards; without pictures where there are no videos to take them from."""
+    """Show cards; without pictures where there are no videos to take them from, or nothing was filmed then."""
     return tag("ol", *(_card(card, pictures) for card in cards), class_="cards")
 
 
@@ -85,8 +96,9 @@ def _card(card: Card, pictures: Pictures | None) -> Html:
     said = [tag("strong", card.behavior), *([tag("b", card.badge, class_=f"badge {card.mood}".strip())] if card.badge else [])]
     lines: Sequence[Html] = [tag("span", line) for line in card.lines]
     caption = tag("figcaption", tag("span", *said, class_="title"), tag("span", card.when, class_="when"), *lines)
-    if pictures is None:
+    shown = None if pictures is None else pictures.get((card.video, moment(card.at_s)))
+    if shown is None:
         return tag("li", tag("figure", caption), id=card.key)
     alt = f"{card.camera} at {clock(card.at_s, digits=1)}, where {card.behavior} begins"
-    picture = tag("img", src=pictures[card.video, moment(card.at_s)], alt=alt, decoding="async")
+    picture = tag("img", src=shown, alt=alt, decoding="async")
     return tag("li", tag("figure", picture, caption), id=card.key)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import PurePath
 
 from tools.report import counters, load
-from tools.report.cards import Pictures
+from tools.report.cards import Pictures, Wanted
 from tools.report.changes import changes, difference
 from tools.report.markup import Html, joined, table, tag, tiles
 from tools.report.parts import histograms, in_short, timelines, what_ran
@@ -37,24 +37,25 @@ def chapters(results: Sequence[Result], pictures: Pictures | None) -> list[Chapt
     return made
 
 
-def moments(results: Sequence[Result]) -> Iterator[tuple[str, float]]:
-    """Give video and time of every picture that the page shows."""
+def moments(results: Sequence[Result]) -> Iterator[Wanted]:
+    """Give every picture that the page shows."""
     for result in results:
         if isinstance(result, Difference):
             videos = {timeline.camera: timeline.video for timeline in result.timelines}
-            yield from ((videos[change.shown.camera], change.shown.start_s) for change in changes(result))
+            yield from (Wanted(videos[change.shown.camera], change.shown.start_s) for change in changes(result))
         elif isinstance(result, Demo):
             yield from began(timeline for seed in result.seeds for timeline in seed.timelines)
         elif isinstance(result, Evaluation):
             yield from began(result.timelines)
 
 
-def began(shown: Iterable[Timeline]) -> Iterator[tuple[str, float]]:
-    """Give video and time of all that was told, and of all that should have been."""
+def began(shown: Iterable[Timeline]) -> Iterator[Wanted]:
+    """Give the pictures of all that was told, and of all that should have been."""
     for timeline in shown:
         for lane in timeline.lanes:
-            yield from ((timeline.video, told.start_s) for course in lane.courses for told in course.told)
-            yield from ((timeline.video, truth.start_s) for truth in lane.truth or () if truth.outcome == "missed")
+            yield from (Wanted(timeline.video, told.start_s) for course in lane.courses for told in course.told)
+            missed = (truth for truth in lane.truth or () if truth.outcome == "missed")
+            yield from (Wanted(timeline.video, truth.start_s, is_told=False) for truth in missed)
 
 
 _Part = tuple[str, Callable[[str], Html]]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tools.errors import CommandError
 from tools.recordings import Recording, pictures_at
-from tools.report.cards import Pictures
+from tools.report.cards import Pictures, Wanted
 from tools.report.record import moment
 
 _SIZE = (288, 216)
@@ -20,24 +20,26 @@ _SIZE = (288, 216)
 _QUALITY = 72
 
 
-def take(moments: Iterable[tuple[str, float]], recordings: Sequence[Recording]) -> Pictures:
-    """Give the picture at each moment.
+def take(wanted: Iterable[Wanted], recordings: Sequence[Recording]) -> Pictures:
+    """Take pictures, each encoded before the next is decoded: a day's events are gigabytes of them.
 
     Args:
-        moments: video and seconds from its start.
+        wanted: which ones.
         recordings: whose cameras are the videos' names.
 
+    Returns:
+        All that were filmed.
+
     Raises:
-        CommandError: a video is not among them, cannot be read, or ends before such a moment.
+        CommandError: a video is not among them, cannot be read, or shows nothing where an event began.
     """
-    wanted: dict[str, set[float]] = defaultdict(set)
-    for video, at_s in moments:
-        wanted[video].add(moment(at_s))
+    by_video: dict[str, list[Wanted]] = defaultdict(list)
+    for one in wanted:
+        by_video[one.video].append(one)
     files = {recording.camera: recording for recording in recordings}
     taken: dict[tuple[str, float], str] = {}
-    for video, times_s in wanted.items():
-        for at_s, picture in _of_video(video, times_s, files):
-            taken[video, at_s] = encoded(picture)
+    for video, own in by_video.items():
+        taken |= {(video, at_s): picture for at_s, picture in _of_video(video, own, files).items()}
     return taken
 
 
@@ -49,16 +51,16 @@ def encoded(picture_HW3: NDArray[np.uint8]) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _of_video(video: str, times_s: set[float], files: Mapping[str, Recording]) -> list[tuple[float, NDArray[np.uint8]]]:
+def _of_video(video: str, wanted: Sequence[Wanted], files: Mapping[str, Recording]) -> dict[float, str]:
     recording = files.get(video)
     if recording is None:
         msg = f"no video is of {video}: give it as {video}=FILE (there are: {', '.join(sorted(files)) or 'none'})"
         raise CommandError(msg)
     problems: list[str] = []
-    found = list(pictures_at(replace(recording, start_s=0.0, shift_s=0.0), times_s, problems.append))
-    if problems:
-        raise CommandError(problems[0])
-    if missing := sorted(times_s - {at_s for at_s, _ in found}):
-        msg = f"{recording.name} shows nothing at {missing[0]:.1f} s, where an event of {video} began: it is another video"
-        raise CommandError(msg)
-    return found
+    times_s = {moment(one.at_s) for one in wanted}
+    shown = pictures_at(replace(recording, start_s=0.0, shift_s=0.0), times_s, problems.append)
+    taken = {at_s: encoded(picture) for at_s, picture in shown}
+    if missing := sorted({moment(one.at_s) for one in wanted if one.is_told} - taken.keys()):
+        nothing = f"{recording.name} shows nothing at {missing[0]:.1f} s, where an event of {video} began: it is another video"
+        raise CommandError(problems[0] if problems else nothing)
+    return taken

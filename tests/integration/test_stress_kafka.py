@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,15 +20,23 @@ from pipeline.answers import Answers
 from pipeline.calibration import Platt, log_odds
 from pipeline.questions import Question, QuestionSet
 from stream.clock import ClockRules
+from stream.kafka.connection import KafkaConnection
 from stream.kafka.topology import TopicNames, create_topics
 from tests.integration.compiled import compiled
 from tests.integration.stress_world import TOLERANCE, Watched
 from tests.integration.tiny_checkpoint import QUESTIONS, save_tiny
-from tools.broker.find import FoundBroker
+from tools.broker.find import FoundBroker, find_broker
+from tools.broker.process import BrokerProcess
+from tools.errors import CommandError
 from tools.plan.profiles import read_profile
 from tools.stress.command import stress
 from tools.stress.kafka.cameras import Books, Cameras, Steady, producing
+from tools.stress.kafka.observer import observing
 from tools.stress.kafka.pictures import Shape, album
+from tools.stress.kafka.rig import Pace, Rig
+from tools.stress.kafka.rig import Watched as Load
+from tools.stress.kafka.trial import attempt, beside
+from tools.stress.kafka.workers import Workers
 
 ASKED = QuestionSet((Question("left", "is the left pixel bright?"), Question("right", "and the right one?")))
 """What `Watched` answers without an engine."""
@@ -94,6 +104,27 @@ def test_cameras_foresee_what_is_asked(broker: FoundBroker, names: TopicNames, f
     assert books.asked == len(books.pictures) == pytest.approx(books.records * shape.pictures / 4, abs=3)
     assert {camera for camera, _ in books.pictures} == {"stress-000000", "stress-000001", "stress-000002"}
     assert all(later.newest_s >= sooner.newest_s for sent in books.partitions for sooner, later in pairwise(sent))
+
+
+def test_a_broker_that_dies_ends_the_run_with_a_sentence(broker: FoundBroker, names: TopicNames) -> None:
+    """Whatever waits in the producer, which would try for ever: within seconds, with the end of the broker's log."""
+    assert broker.own is not None, "so one of our own can be started"
+    shape = Shape("stills", (64, 64), Fraction(8))
+    shown = album(Watched(buckets=(1,)), shape, 32, (ASKED, TOLERANCE), lambda _done, _total: None)
+    books, rules, pace = Books([[], []]), ClockRules(sample_fps=2.0), Pace.of(1.0, 0.1, 0.0, 0.5)
+
+    async def load(connection: KafkaConnection, process: BrokerProcess, workers: Workers) -> None:
+        await create_topics(connection, names, partitions=2)
+        async with producing(connection) as producer, observing(connection, names, books, shown) as observer:
+            cameras = Cameras(producer, names.frames, books, shown, rules)
+            async with beside(observer.run()) as reading:
+                asyncio.get_running_loop().call_later(1.0, os.kill, process.pid, signal.SIGKILL)
+                await attempt(Rig(cameras, Load(observer, reading, workers, process), rules, pace), 2)
+
+    with find_broker(None) as found, Workers(0, []) as nobody:
+        assert found.own is not None
+        with pytest.raises(CommandError, match=r"the broker ended by itself \(exit status -9\)\. The end of its log"):
+            asyncio.run(asyncio.wait_for(load(found.connection, found.own.process, nobody), 60))
 
 
 PROBE = """

@@ -8,14 +8,14 @@ machine sends late counts as late.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import count
 from typing import Any
 from uuid import uuid4
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from stream.clock import Admission, ClockRules, ClockState, admit, event_time, whole_microseconds
 from stream.kafka.connection import KafkaConnection
@@ -29,6 +29,7 @@ SOURCE = "/pawsight/stress"
 """CloudEvents source of the frames."""
 _GOLDEN = 0.6180339887498949
 """Multiples of it, less their whole parts, spread any number of cameras evenly over the time between two records."""
+_STOP_TIMEOUT_S = 5.0
 _YIELD_EVERY = 16
 """Records that are sent without a pause where the schedule is behind."""
 
@@ -100,6 +101,11 @@ class Cameras:
         self._known: list[_Camera] = []
         self._in_flight: set[asyncio.Future[Any]] = set()
         self._failure: BaseException | None = None
+
+    @property
+    def unacknowledged(self) -> int:
+        """Records that are sent, and of which the brokers have not said that they have them."""
+        return len(self._in_flight)
 
     @property
     def shape(self) -> Shape:
@@ -197,7 +203,7 @@ async def _wait(early_s: float, over: asyncio.Event, *, is_polite: bool) -> bool
 
 @asynccontextmanager
 async def producing(connection: KafkaConnection) -> AsyncIterator[AIOKafkaProducer]:
-    """Start a producer that publishes as `tools/run replay` does.
+    """Start a producer that publishes as `tools/run replay` does; what the brokers do not take within a bound at the end is left.
 
     Raises:
         SourceLost: no broker answers.
@@ -216,4 +222,11 @@ async def producing(connection: KafkaConnection) -> AsyncIterator[AIOKafkaProduc
             await producer.start()
         yield producer
     finally:
-        await producer.stop()
+        await stop(producer)
+
+
+async def stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """Stop a client within a bound: without brokers a producer waits for ever, and a consumer is cancelled by its own task."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_STOP_TIMEOUT_S):
+            await asyncio.gather(client.stop(), return_exceptions=True)

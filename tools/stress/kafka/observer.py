@@ -19,7 +19,7 @@ from stream.kafka.faults import reaching
 from stream.kafka.topology import TopicNames
 from stream.state_codec import PARTITION_KEY, decode_partition
 from stream.timestamps import from_rfc3339
-from tools.stress.kafka.cameras import Books, Steady
+from tools.stress.kafka.cameras import Books, Steady, stop
 from tools.stress.kafka.pictures import Album
 
 FETCH_WAIT_MS = 100
@@ -140,4 +140,4 @@ async def observing(connection: KafkaConnection, names: TopicNames, books: Books
                 consumer.seek(place, 0)  # new topics begin there, and to ask is too early for some of them
         yield Observer(consumer, names, books, album)
     finally:
-        await consumer.stop()
+        await stop(consumer)

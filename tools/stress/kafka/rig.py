@@ -7,6 +7,7 @@ from math import inf
 from statistics import fmean
 
 from stream.clock import ClockRules
+from tools.broker.process import BrokerProcess
 from tools.stress.kafka.cameras import Cameras, Steady
 from tools.stress.kafka.figures import CpuSeconds
 from tools.stress.kafka.observer import Observer
@@ -61,23 +62,25 @@ class Watched:
     reading: "asyncio.Task[None]"
     """The observer at work."""
     workers: Workers
-    broker_pid: int | None
+    broker: BrokerProcess | None
     """None: it is not ours."""
 
     def check(self) -> None:
         """Return if all are at work.
 
         Raises:
-            CommandError, DeviceLost: a worker ended.
+            CommandError, DeviceLost: a worker ended, or our own broker: its clients would try for ever.
             KafkaError: the brokers do not answer.
         """
+        if self.broker is not None and not self.broker.is_running:
+            self.broker.wait()
         self.workers.check()
         if self.reading.done():
             self.reading.result()
 
     def busy(self) -> "Busy":
         """Read every processor time."""
-        broker = None if self.broker_pid is None else usage(self.broker_pid)
+        broker = None if self.broker is None else usage(self.broker.pid)
         broker_s = None if broker is None else broker.own_s
         return Busy(self.observer.clock.now_s(), self.workers.cpu(), broker_s, time.process_time())
 

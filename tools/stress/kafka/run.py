@@ -16,6 +16,7 @@ from stream.kafka.connection import KafkaConnection
 from stream.kafka.faults import reaching
 from stream.kafka.topology import TopicNames, create_topics
 from tools.broker.find import FoundBroker, find_broker
+from tools.broker.process import BrokerProcess
 from tools.screen import err
 from tools.stress.kafka.cameras import Books, Cameras, producing
 from tools.stress.kafka.figures import Kept, Through
@@ -57,7 +58,7 @@ def run(load: Load, fleet: Fleet, through: Through, report: Report) -> None:
     """Measure; `through` holds what was found when this returns or raises. On a cluster the run's topics are deleted at the end.
 
     Raises:
-        CommandError: no broker can be started, or a worker ended or stands still.
+        CommandError: no broker can be started, or it or a worker ended or stands still.
         DeviceLost: a worker lost its device.
         SourceLost, StreamRefused: the cluster does not answer, or does not allow it.
     """
@@ -65,8 +66,8 @@ def run(load: Load, fleet: Fleet, through: Through, report: Report) -> None:
         books = Books([[] for _ in range(through.partitions)])
         with Workers(through.workers, _options(fleet, found, names)) as workers:
             err.print(f"starting workers: {through.workers}; each loads the model and joins the group", soft_wrap=True)
-            pid = None if found.own is None else found.own.process.pid
-            committed, letters = asyncio.run(_search(load, (found.connection, names, books), (workers, pid), (through, report)))
+            own = None if found.own is None else found.own.process
+            committed, letters = asyncio.run(_search(load, (found.connection, names, books), (workers, own), (through, report)))
         counted = workers.counted
         assert counted is not None, "they stopped in order"
         through.kept = Kept(books.records, committed, counted.records, letters, counted.asked, books.asked)
@@ -75,15 +76,15 @@ def run(load: Load, fleet: Fleet, through: Through, report: Report) -> None:
 async def _search(
     load: Load,
     cluster: tuple[KafkaConnection, TopicNames, Books],
-    processes: tuple[Workers, int | None],
+    processes: tuple[Workers, BrokerProcess | None],
     telling: tuple[Through, Report],
 ) -> tuple[int, int]:
     """Search; give how many records are committed at the end, and how many dead letters there are."""
-    (connection, names, books), (workers, broker_pid), (through, report) = cluster, processes, telling
+    (connection, names, books), (workers, own), (through, report) = cluster, processes, telling
     async with producing(connection) as producer, observing(connection, names, books, load.album) as observer:
         cameras = Cameras(producer, names.frames, books, load.album, load.rules)
         async with reaching(connection), beside(observer.run()) as reading:
-            rig = Rig(cameras, Watched(observer, reading, workers, broker_pid), load.rules, load.pace)
+            rig = Rig(cameras, Watched(observer, reading, workers, own), load.rules, load.pace)
             await await_ready(rig, through.workers)
             await search(rig, load.start, through, report)
         return observer.seen.committed, observer.seen.dead_letters

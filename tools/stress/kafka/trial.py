@@ -24,7 +24,7 @@ _BEHIND_S = 5.0
 LOOK_S = 0.25
 """How often whoever waits looks whether all are at work."""
 _STILL_S = 60.0
-"""Workers that commit nothing for so long, although something waits, stand still."""
+"""Workers that commit nothing for so long, and brokers that take nothing, although something waits, stand still."""
 
 
 async def attempt(rig: Rig, cameras: int) -> tuple[Attempt, Growth | None]:
@@ -34,7 +34,7 @@ async def attempt(rig: Rig, cameras: int) -> tuple[Attempt, Growth | None]:
         What was seen, and how the lag went; None for a trial that was given up before the end of its window.
 
     Raises:
-        CommandError, DeviceLost: a worker ended, or all stand still.
+        CommandError, DeviceLost: a worker or our own broker ended, or all stand still.
     """
     books, pace = rig.cameras.books, rig.pace
     firsts = [len(sent) for sent in books.partitions]
@@ -50,7 +50,7 @@ async def attempt(rig: Rig, cameras: int) -> tuple[Attempt, Growth | None]:
         if is_whole:
             await _await_window(rig, cameras, window_s + pace.window_s)
         over.set()
-        await publishing
+        await _settle(rig, publishing)
     await drain(rig)
     asked = [_asked(rig, partition, firsts[partition]) for partition in rig.partitions(cameras)]
     return _judge(rig, cameras, asked, (before, after, is_whole))
@@ -135,6 +135,19 @@ async def _await_window(rig: Rig, cameras: int, ended_s: float) -> None:
 
 def _all(partitions: range, is_done: Callable[[int, Seen], bool], seen: Seen) -> bool:
     return all(is_done(partition, seen) for partition in partitions)
+
+
+async def _settle(rig: Rig, publishing: "asyncio.Task[None]") -> None:
+    """Wait until the brokers have what was sent: an idempotent producer's records never expire by themselves."""
+    moved_s, waiting = time.monotonic(), rig.cameras.unacknowledged
+    while not (await asyncio.wait({publishing}, timeout=LOOK_S))[0]:
+        rig.watched.check()
+        if rig.cameras.unacknowledged < waiting:
+            moved_s, waiting = time.monotonic(), rig.cameras.unacknowledged
+        if time.monotonic() - moved_s > _STILL_S:
+            msg = f"the brokers have taken nothing for {_STILL_S:g} s, and {waiting} records wait: see what their host does"
+            raise CommandError(msg)
+    publishing.result()
 
 
 async def drain(rig: Rig) -> None:

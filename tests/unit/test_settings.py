@@ -1,12 +1,16 @@
 """Settings: one file, the environment over it, and a sentence for everything that is wrong."""
 
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tools.__main__ import COMMANDS as OURS
 from tools.errors import CommandError
 from tools.settings import default_map, kafka_connection
 from tools.toml_file import read_toml
+from tools.worker import worker
 
 COMMANDS = {"worker": ["model", "group"], "replay": ["speed"]}
 
@@ -15,6 +19,20 @@ def test_general_keys_reach_every_command_that_has_them_and_tables_win() -> None
     """`group` at the top is worker's default; [worker] overrides it; replay has no such option and gets nothing."""
     values = default_map({"group": "a", "speed": "2", "worker": {"group": "b"}}, COMMANDS)
     assert values == {"worker": {"group": "b"}, "replay": {"speed": "2"}}
+
+
+def parameters(command: Any) -> dict[str, Any]:
+    """Types and options of a command by parameter."""
+    return {name: each.annotation for name, each in signature(command, eval_str=True).parameters.items()}
+
+
+@pytest.mark.parametrize("command", OURS.values(), ids=OURS)
+def test_no_option_of_one_command_takes_a_shared_options_key(command: Any) -> None:
+    """`cameras = "cameras.toml"` at the top of a settings file is for those that share it, not for a number of cameras."""
+    shared = {name: kind for name, kind in parameters(worker).items() if kind.__metadata__[0].envvar}
+    assert {"model", "devices", "cameras", "bootstrap_servers", "alerts_topic"} < shared.keys()
+    others = {name: kind for name, kind in parameters(command).items() if name in shared and kind != shared[name]}
+    assert others == {}
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def demo(  # noqa: PLR0913  (a command's options)
     *,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Draws rooms, scripts and look-alikes.")] = 1,
     seeds: Annotated[str | None, typer.Option("--seeds", metavar="A-B", help="Perform every seed from A to B, add up.")] = None,
-    cameras: Annotated[int, typer.Option("--cameras", min=1, max=64, help="How many.")] = 3,
+    camera_count: Annotated[int, typer.Option("--cameras", min=1, max=64, help="How many.")] = 3,
     speed: Annotated[str, typer.Option("--speed", metavar="N|max", help="Event time per wall time.")] = "4",
     model: ModelOption = None,
     artifacts: ArtifactOption = None,
@@ -74,7 +74,7 @@ def demo(  # noqa: PLR0913  (a command's options)
     # its notices while fresh topics and a fresh group settle would tear the live view; what fails for good is raised
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     wanted = parse_seeds(seeds) if seeds else range(seed, seed + 1)
-    show = _Show(cameras, parse_speed(speed), svg, has_pictures=report is not None, is_one=len(wanted) == 1)
+    show = _Show(camera_count, parse_speed(speed), svg, has_pictures=report is not None, is_one=len(wanted) == 1)
     if report is not None:
         check_report("--report", report)
     started_s = time.monotonic()

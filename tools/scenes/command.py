@@ -22,7 +22,7 @@ def scenes(
     seeds: Annotated[
         str | None, typer.Option("--seeds", metavar="A-B", help="Several, each into a folder of its number.")
     ] = None,
-    cameras: Annotated[int, typer.Option("--cameras", min=1, max=64, help="Videos of each seed, about a minute each.")] = 3,
+    camera_count: Annotated[int, typer.Option("--cameras", min=1, max=64, help="Videos of each seed, about a minute each.")] = 3,
 ) -> None:
     """Render pet-camera videos (H.264 MP4) and, beside each, a JSON file with what truly happens when; in truth.csv, of all.
 
@@ -31,7 +31,7 @@ def scenes(
     from tools.scenes.planning import plan
     from tools.scenes.truth_table import write_table
 
-    planned = {each: plan(each, cameras) for each in (parse_seeds(seeds) if seeds else (seed,))}
+    planned = {each: plan(each, camera_count) for each in (parse_seeds(seeds) if seeds else (seed,))}
     filmed: dict[Path, Scene] = {}
     try:
         for each, drawn in planned.items():

@@ -84,7 +84,7 @@ def stress(  # noqa: PLR0913  (a command's options)
     form: FormOption = None,
     workers: WorkersOption = None,
     partitions: PartitionsOption = None,
-    cameras: CamerasOption = None,
+    camera_count: CamerasOption = None,
     bootstrap_servers: BootstrapOption = None,
     plot: Annotated[
         list[Path] | None, typer.Option("--plot", metavar="FILE", help="Draw the grid as .png or .svg; may be repeated.")
@@ -134,7 +134,7 @@ def stress(  # noqa: PLR0913  (a command's options)
     if p99_ms is not None and not open_loop:
         msg = f"--p99-ms {p99_ms:g} is what the open loop must hold: add --open-loop, or leave it out"
         raise CommandError(msg)
-    wanted = parse(Said(through, fps, size, form, workers, partitions, cameras), ask)
+    wanted = parse(Said(through, fps, size, form, workers, partitions, camera_count), ask)
     bound_s = None if p99_ms is None else p99_ms / 1000
     plan = Plan(parse_counts("--servers", servers), parse_counts("--clients", clients), seconds, open_loop, bound_s, seed)
     asked = load_questions(questions).questions

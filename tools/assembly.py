@@ -128,9 +128,7 @@ def open_device(choice: DeviceChoice, cameras: Path | None) -> Iterator[Device]:
     asked = load_questions(choice.questions)
     registry = load_cameras(cameras, asked)
     engine = start(choice, asked.questions)
-    if asked.calibrated_for not in (None, engine.artifact.manifest.weights):
-        said = f"{choice.questions} was calibrated for other weights than {engine.model_id}'s: calibrate it again for these"
-        err.print(f"[yellow]warning:[/] {escape(said)}", soft_wrap=True)
+    _warn_of_foreign_scores(asked, engine, choice.questions)
     device = named_threads(engine.submitters, "device")
     decoders = named_threads(DECODE_THREADS, "decode")
     try:
@@ -149,6 +147,12 @@ def _tell_name(name: str) -> None:
     """Name this thread as Python does from 3.14 on; threads that it starts inherit the name."""
     with suppress(OSError):  # no Linux
         Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(name, encoding="ascii")
+
+
+def _warn_of_foreign_scores(asked: QuestionFile, engine: Engine, questions: Path) -> None:
+    if asked.calibrated_for not in (None, engine.artifact.manifest.weights):
+        said = f"{questions} was calibrated for other weights than {engine.model_id}'s: calibrate it again for these"
+        err.print(f"[yellow]warning:[/] {escape(said)}", soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,7 @@ class Attached:
         device, accept_older = self._device, self._policy.accept_older_revision
         before, cameras = device.asked, device.cameras
         asked = await device.in_thread(lambda: reload_questions(questions, before, cameras, accept_older=accept_older))
+        _warn_of_foreign_scores(asked, device.engine, questions)
         await self.worker.reload(await device.prepare(asked))
         self.delivery.asks(asked.revision)
         device.asked = asked

@@ -6,24 +6,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.calibration import Isotonic, Platt
+from pipeline.calibration import Calibration, Isotonic, Platt
 from stream.cameras import CameraRegistry
 from stream.debounce import DebounceRule, DebounceRules
 from tests.unit.test_evaluate import T0_S, observed
-from tools.calibrate.fit import ENOUGH_FRAMES, TooLittle, applied, fit
+from tools.calibrate.fit import ENOUGH_FRAMES, TooLittle, applied, fit, methods
+from tools.calibrate.per_question import Wanted, calibrate_each
 from tools.calibrate.thresholds import (
     DAY_S,
+    Given,
     NoThreshold,
-    Question,
+    Rehearsal,
     Watched,
     carried,
-    choose,
     interval,
     least_days,
     poisson_high,
-    sightings,
-    try_thresholds,
 )
+from tools.errors import CommandError
 from tools.evaluate.frames import Answered, calibration_error
 from tools.scenes.script import Episode
 
@@ -43,7 +43,7 @@ def answered(frames: int, truth: Platt, seed: int = 1, cameras: int = 10) -> Ans
 def test_platt_finds_the_transform_that_made_the_truth() -> None:
     """Within the noise of so many frames; the error falls on frames that it has never seen, almost to nothing."""
     truth = Platt(0.4, -1.0)  # an overconfident model that says yes too often
-    fitted = fit(answered(8_000, truth), "platt")
+    fitted = fit(answered(8_000, truth), "platt", "")
     assert isinstance(fitted.calibration, Platt)
     assert fitted.calibration.slope == pytest.approx(0.4, abs=0.05)
     assert fitted.calibration.intercept == pytest.approx(-1.0, abs=0.1)
@@ -59,25 +59,37 @@ def test_isotonic_follows_a_curve_that_platt_cannot() -> None:
     one = answered(20_000, Platt(1.0, 0.0))
     steps = np.where(one.p_yes < 0.3, 0.05, np.where(one.p_yes < 0.7, 0.5, 0.6))
     one = replace(one, is_true=np.random.default_rng(3).uniform(size=len(steps)) < steps)
-    errors = {name: calibration_error(applied(fit(one, name).calibration, one), one.is_true) for name in ("platt", "isotonic")}
+    errors = {
+        name: calibration_error(applied(fit(one, name, "").calibration, one), one.is_true) for name in ("platt", "isotonic")
+    }
     assert errors["isotonic"] < 0.02 < errors["platt"]
-    curve = fit(one, "isotonic").calibration
+    curve = fit(one, "isotonic", "").calibration
     assert isinstance(curve, Isotonic)
     assert (np.diff(curve.calibrated) > 0).all()
-    assert fit(one, "isotonic").ece_after < fit(one, "isotonic").ece_before
+    assert fit(one, "isotonic", "").ece_after < fit(one, "isotonic", "").ece_before
 
 
-@pytest.mark.parametrize(("frames", "chosen"), [(2 * ENOUGH_FRAMES + 400, "isotonic"), (ENOUGH_FRAMES, "platt")])
-def test_few_frames_get_platt(frames: int, chosen: str) -> None:
-    """And it says of how many the rarer kind had."""
-    fitted = fit(answered(frames, Platt(1.0, 0.0)))
-    assert fitted.method == chosen
-    assert "of the rarer kind" in fitted.why
+@pytest.mark.parametrize(("frames", "tried"), [(2 * ENOUGH_FRAMES + 400, ["isotonic", "platt"]), (ENOUGH_FRAMES, ["platt"])])
+def test_few_frames_get_platt(frames: int, tried: list[str]) -> None:
+    """And it says of how many the rarer kind had; where isotonic does not help Platt may."""
+    told = methods(answered(frames, Platt(1.0, 0.0)))
+    assert list(told) == tried
+    assert all("of the rarer kind" in why for why in told.values())
+
+
+def test_saturated_scores_are_fitted() -> None:
+    """Models are sure: scores that float32 can hardly tell from 1, of both kinds of frames."""
+    random = np.random.default_rng(5)
+    odds = np.where(random.uniform(size=3_200) < 0.5, 12.0, -12.0) + random.normal(0, 5, 3_200)
+    p_yes = (1 / (1 + np.exp(-odds))).astype(np.float32).astype(float)
+    one = Answered("barking", p_yes, random.uniform(size=3_200) < 0.1 + 0.8 * p_yes, tuple("abcd" * 800), 0)
+    for method in ("isotonic", "platt"):
+        assert fit(one, method, "").helps
 
 
 def test_scores_that_are_right_already_are_not_helped_by_much() -> None:
     """What is tried on other recordings than it was fitted to does not flatter itself: the error after is no artefact of it."""
-    fitted = fit(answered(3_000, Platt(1.0, 0.0)), "platt")
+    fitted = fit(answered(3_000, Platt(1.0, 0.0)), "platt", "")
     assert abs(fitted.ece_after - fitted.ece_before) < 0.01
 
 
@@ -85,7 +97,7 @@ def test_separated_scores_get_a_finite_slope() -> None:
     """Platt's smoothed targets: without them the slope has no end where no frame is on the wrong side."""
     p_yes = np.array([0.001, 0.999] * 50)
     one = Answered("barking", p_yes, p_yes > 0.5, tuple("ab" * 25 + "ba" * 25), 0)
-    calibration = fit(one, "platt").calibration
+    calibration = fit(one, "platt", "").calibration
     assert isinstance(calibration, Platt)
     odds = np.log(51 / 1)  # (n + 1) / (n + 2) against 1 / (n + 2), at log-odds of 6.9068
     assert calibration.slope == pytest.approx(odds / 6.9068, rel=1e-3)
@@ -104,7 +116,7 @@ def test_separated_scores_get_a_finite_slope() -> None:
 def test_too_little_is_said(is_true: Sequence[bool], cameras: str, said: str) -> None:
     """Nothing is fitted to frames that cannot show it."""
     with pytest.raises(TooLittle, match=said):
-        fit(Answered("barking", np.array([0.9, 0.1, 0.8, 0.2])[::-1], np.array(is_true), tuple(cameras), 0), "platt")
+        fit(Answered("barking", np.array([0.9, 0.1, 0.8, 0.2])[::-1], np.array(is_true), tuple(cameras), 0), "platt", "")
 
 
 # ---------------------------------------------------------------- thresholds
@@ -112,19 +124,43 @@ def test_too_little_is_said(is_true: Sequence[bool], cameras: str, said: str) ->
 
 def watched(scores: Sequence[float], truth: Sequence[Episode] = (), step_s: float = 1.0) -> Watched:
     """One camera, a frame every `step_s`."""
-    return Watched({"den": [observed(at * step_s, p) for at, p in enumerate(scores)]}, {"den": truth}, T0_S)
+    return Watched({"den": [observed(at * step_s, p) for at, p in enumerate(scores)]}, {"den": truth}, T0_S, 300.0)
 
 
-def test_events_stay_the_same_where_thresholds_are_carried_over() -> None:
-    """The transform moves scores and thresholds together."""
-    random = np.random.default_rng(4)
-    seen = watched(np.float32(random.uniform(size=500)).tolist())
-    before = sightings(seen, RULE, RULES, CAMERAS, None)
-    for calibration in (Platt(0.3, -2.0), Platt(3.0, 1.0), Isotonic((0.0, 0.5, 1.0), (0.1, 0.2, 0.9))):
-        moved = carried(RULE, calibration)
-        assert moved.start_above != RULE.start_above
-        assert sightings(seen, moved, RULES, CAMERAS, calibration) == before
-    assert len(before) > 10
+def rehearsal(seen: Watched, calibration: Calibration | None = None, given: Given | None = None) -> Rehearsal:
+    """Barking, by the worker's own code."""
+    return Rehearsal(seen, "barking", calibration, given or Given(RULES, CAMERAS))
+
+
+@pytest.mark.parametrize(
+    "calibration",
+    [Platt(0.3, -2.0), Platt(3.0, 1.0), Platt(3.5, -15.75), Isotonic((0.0, 0.5, 1.0), (0.1, 0.2, 0.9))],
+)
+def test_events_stay_the_same_where_thresholds_are_carried_over(calibration: Calibration) -> None:
+    """The transform moves scores and thresholds together, to the last bit, into the corners of the scale, too."""
+    seen = watched(np.random.default_rng(4).uniform(size=1_000).astype(np.float32).tolist())
+    before = rehearsal(seen).sightings(RULE)
+    moved = carried(RULE, calibration)
+    assert moved.start_above != RULE.start_above
+    assert rehearsal(seen, calibration).sightings(moved) == before
+    assert len(before) > 20
+
+
+def test_a_transform_that_would_change_events_is_not_taken() -> None:
+    """No score falls to stop_below, and so nothing ends; on a curve that is level down there all the lowest would be at it."""
+    random = np.random.default_rng(6)
+    truth = {name: [Episode("barking", 375.0, 560.0)] for name in "abcd"}
+    cameras = {}
+    for name in truth:
+        scores = np.where(
+            (np.arange(750) >= 375) & (np.arange(750) < 560), random.uniform(0.7, 0.9, 750), random.uniform(0.4, 0.5, 750)
+        )
+        cameras[name] = [replace(observed(at, float(np.float32(p))), camera_id=name) for at, p in enumerate(scores)]
+    wanted = Wanted(Given(RULES, CAMERAS), 0.5, "isotonic", None)
+    (kept,) = calibrate_each(Watched(cameras, truth, T0_S, 300.0), wanted, lambda *_: None)
+    assert kept.fitted is None
+    assert "other events would follow" in kept.kept_because
+    assert (kept.tried.start_above, kept.tried.stop_below) == (0.65, 0.35)
 
 
 def test_thresholds_that_become_one_are_refused() -> None:
@@ -138,10 +174,19 @@ def test_a_rate_by_hand() -> None:
     scores = [0.1] * 5401
     scores[100:110] = [0.9] * 10
     scores[4000:4010] = [0.8] * 10
-    tried = try_thresholds(watched(scores, [Episode("barking", 99, 111)]), Question(RULE, None), RULES, CAMERAS, 0.65)
+    tried = rehearsal(watched(scores, [Episode("barking", 99, 111)])).play(RULE)
     assert (tried.episodes, tried.found, tried.false) == (1, 1, 1)
     assert tried.per_day == pytest.approx(16.0)
     assert tried.interval == pytest.approx((0.0, 16 * 4.7439), rel=1e-3)
+
+
+def test_an_alert_that_lasts_for_ever_finds_nothing_by_it() -> None:
+    """At a threshold under the noise there is one alert, which overlaps whatever comes: only where it begins counts."""
+    scores = [0.3] * 1000
+    tried = rehearsal(watched(scores, [Episode("barking", 500, 600), Episode("barking", 700, 800)])).play(
+        replace(RULE, start_above=0.25, stop_below=0.1)
+    )
+    assert (tried.found, tried.false) == (0, 1)
 
 
 def test_a_threshold_is_chosen_that_holds_the_rate() -> None:
@@ -150,26 +195,40 @@ def test_a_threshold_is_chosen_that_holds_the_rate() -> None:
     day[100:110] = [0.8] * 10  # false
     day[200:210] = [0.95] * 10  # true
     seen = watched(day, [Episode("barking", 23_999, 25_200)], step_s=120.0)
-    rules = replace(RULES, max_gap_s=200.0, lost_after_s=300.0)
+    given = Given(replace(RULES, max_gap_s=200.0, lost_after_s=300.0), CAMERAS)
     told: list[float] = []
-    chosen = choose(seen, Question(RULE, None), rules, CAMERAS, 3.0, told.append)
+    plain = rehearsal(seen, given=given)
+    chosen = plain.choose(RULE, 3.0, told.append)
     assert 0.8 < chosen.start_above <= 0.95
     assert (chosen.found, chosen.false, chosen.stop_below) == (1, 0, 0.35)
     assert told == sorted(set(told), reverse=True)
     assert told[0] > 0.99
     assert 0.65 < told[-1] <= 0.8  # down to the first that lets the false one in
-    assert choose(seen, Question(RULE, None), rules, CAMERAS, 5.0, told.append).start_above == 0.65  # one false alert is fine
-    assert choose(seen, Question(RULE, Platt(1.0, -3.0)), rules, CAMERAS, 3.0, told.append).start_above < 0.65  # of 0.95: 0.49
+    assert plain.choose(RULE, 5.0, told.append).start_above == 0.65  # one false alert is fine
+    down = Platt(1.0, -3.0)  # 0.95 becomes 0.49
+    assert rehearsal(seen, down, given).choose(carried(RULE, down), 3.0, told.append).start_above < 0.49
     with pytest.raises(NoThreshold, match=r"even 0\.9975 gives 0 in 1 camera-days, which may be 3 a day"):
-        choose(seen, Question(RULE, None), rules, CAMERAS, 2.9, told.append)
+        plain.choose(RULE, 2.9, told.append)
 
 
 def test_a_cameras_own_thresholds_stay() -> None:
-    """The den takes 0.99 only, whatever is tried for all."""
+    """The den takes 0.99 only, whatever is tried for all; what contradicts them is passed over, or said where nothing is left."""
     own = CameraRegistry.parse({"camera": [{"id": "den", "thresholds": {"barking": {"start_above": 0.99}}}]})
     seen = watched([0.1] * 10 + [0.9] * 10 + [0.1] * 10)
-    assert len(sightings(seen, RULE, RULES, CAMERAS, None)) == 1
-    assert sightings(seen, RULE, RULES, own, None) == []
+    assert len(rehearsal(seen).sightings(RULE)) == 1
+    assert rehearsal(seen, given=Given(RULES, own)).sightings(RULE) == []
+    low = CameraRegistry.parse({"camera": [{"id": "den", "thresholds": {"barking": {"stop_below": 0.64}}}]})
+    chosen = rehearsal(seen, given=Given(RULES, low)).choose(RULE, 1e6, lambda _: None)
+    assert chosen.start_above >= 0.65
+    never = CameraRegistry.parse({"camera": [{"id": "den", "thresholds": {"barking": {"stop_below": 1.0}}}]})
+    with pytest.raises(CommandError, match=r"no thresholds for 5e\+06 .*barking: every threshold contradicts a camera's own"):
+        calibrate_each(seen, Wanted(Given(RULES, never), 0.5, None, 5e6), lambda *_: None)
+
+
+def test_gaps_are_not_watched() -> None:
+    """A day without a frame shows nothing of its false alerts."""
+    frames = [observed(at_s, 0.1) for at_s in (0.0, 1.0, 90_000.0, 90_001.0)]
+    assert Watched({"den": frames}, {"den": ()}, T0_S, 30.0).camera_days == pytest.approx(32 / DAY_S)
 
 
 def test_bounds_of_a_rate_by_the_tables() -> None:

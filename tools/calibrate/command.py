@@ -1,5 +1,7 @@
 """`tools/run calibrate`: scores that mean what they say, and thresholds for a stated rate of false alerts."""
 
+import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,9 +66,10 @@ def calibrate(  # noqa: PLR0913  (a command's options)
 
     Platt's two numbers, or from 1,000 frames of the rarer kind on an isotonic curve. Each is tried on recordings that it was not
     fitted to; one that does not lower the calibration error there is left out. Thresholds go through the transform with the
-    scores, so that events stay the same, or are chosen for --false-per-camera-day: the most episodes found at a rate whose upper
-    bound (bootstrap over hours of recordings, and Poisson) is at most that. Without any false alert that takes 3 / RATE
-    camera-days of recordings.
+    scores, so that events stay the same, or are chosen for --false-per-camera-day: the most episodes found at a rate of each
+    question's false alerts whose upper bound (bootstrap over hours of recordings, and Poisson) is at most that. It holds for
+    cameras and hours like those recorded. Without any false alert it takes 3 / RATE camera-days. An alert is false if what it
+    tells is not there between its start and stop_after_s after it was told: later the rule could have ended it.
 
     Workers take the file like any other: its revision is one higher, and alerts carry the calibrated scores.
 
@@ -76,35 +79,24 @@ def calibrate(  # noqa: PLR0913  (a command's options)
     from tools.assembly import open_device
     from tools.calibrate.per_question import Wanted, calibrate_each, gathered
     from tools.calibrate.per_question import check as check_on
-    from tools.calibrate.question_file import Provenance, write
+    from tools.calibrate.question_file import Original, Provenance, write
+    from tools.calibrate.thresholds import Given
     from tools.devices import DeviceChoice
-    from tools.questions import load_questions
 
-    asked = load_questions(questions)
-    _refuse(asked, questions, write_to)
-    here = _Material.of(videos, truth, asked)
-    there = _check_material(check, check_truth, asked)
+    original = Original.read(questions)
+    _refuse_out(write_to, questions)
+    here = _Material.of(videos, truth, original.asked)
+    there = _check_material(check, check_truth, original.asked)
     _refuse_rate(per_day, here.length_days, "hold")
     with open_device(DeviceChoice.of(model, artifacts, devices, questions), cameras) as device:
         watched = here.watch(device)
         beyond = None if there is None else there.watch(device)
         described, manifest, registry = device.engine.described, device.engine.artifact.manifest, device.cameras
+    _refuse_nothing(watched)
     _refuse_rate(per_day, watched.camera_days, "show frames of")
-    wanted = Wanted(asked.debounce, registry, margin_s, method, per_day)
+    wanted = Wanted(Given(original.asked.debounce, registry), margin_s, method, per_day)
     with steps_bar() as report:
         found = calibrate_each(watched, wanted, report)
-    provenance = Provenance(
-        questions=questions,
-        model=manifest.model_id,
-        weights=manifest.weights,
-        artifact=manifest.id,
-        precision=manifest.precision.value,
-        truth=truth,
-        recordings=len(here.recordings),
-        camera_days=watched.camera_days,
-        per_day=per_day,
-    )
-    write(write_to, found, provenance)
     checked = None if beyond is None else check_on(found, gathered(beyond, wanted))
     err.print(f"{escape(described)}: {len(here.recordings)} recordings, {watched.camera_days:.3g} camera-days", soft_wrap=True)
     if json is not None:
@@ -113,20 +105,29 @@ def calibrate(  # noqa: PLR0913  (a command's options)
     if json != "-":
         _print(found, checked)
     _tell_own_thresholds(found, registry)
+    recordings, days = len(here.recordings), watched.camera_days
+    write(write_to, found, original, Provenance(manifest, truth.name, here.truth_sha256, recordings, days, per_day))
     err.print(f"written: {escape(str(write_to))}", soft_wrap=True)
 
 
-def _refuse(asked: "QuestionFile", questions: Path, write_to: Path) -> None:
-    calibrated = [question.behavior for question in asked.questions.questions if question.calibration is not None]
-    if calibrated:
-        msg = f"{questions}: {calibrated[0]} is calibrated already: give the file that this one was made from"
-        raise CommandError(msg)
+def _refuse_out(write_to: Path, questions: Path) -> None:
+    """See before hours of answering that the file can be written."""
     if write_to.resolve() == questions.resolve():
         msg = f"--out {write_to} is what is calibrated, and is needed to calibrate again: give another file"
         raise CommandError(msg)
-    if write_to.is_dir() or not write_to.absolute().parent.is_dir():
-        reason = "is a folder" if write_to.is_dir() else f"cannot be written: there is no folder {write_to.absolute().parent}"
+    folder = write_to.absolute().parent
+    if write_to.is_dir() or not folder.is_dir():
+        reason = "is a folder" if write_to.is_dir() else f"cannot be written: there is no folder {folder}"
         msg = f"--out {write_to} {reason}"
+        raise CommandError(msg)
+    if not os.access(write_to if write_to.exists() else folder, os.W_OK):
+        msg = f"--out {write_to} must not be written by this user: give another file"
+        raise CommandError(msg)
+
+
+def _refuse_nothing(watched: "Watched") -> None:
+    if not watched.camera_days > 0:
+        msg = "the recordings show less than two asked frames: give longer ones, of cameras that are enabled"
         raise CommandError(msg)
 
 
@@ -160,6 +161,8 @@ class _Material:
 
     recordings: "Sequence[Recording]"
     happened: "dict[str, tuple[Episode, ...]]"
+    truth_sha256: str
+    lost_after_s: float
     length_days: float | None
     """None where a file does not tell its length."""
 
@@ -175,7 +178,9 @@ class _Material:
         happened = read_truth(truth, judged, list(asked.debounce.by_behavior))
         lengths = [video.length_s for video in judged]
         known = [length for length in lengths if length is not None]
-        return cls(recordings, happened, sum(known) / DAY_S if len(known) == len(lengths) else None)
+        sealed = hashlib.sha256(truth.read_bytes()).hexdigest()
+        lost_after_s = asked.debounce.lost_after_s
+        return cls(recordings, happened, sealed, lost_after_s, sum(known) / DAY_S if len(known) == len(lengths) else None)
 
     def watch(self, device: Any) -> "Watched":
         from tools.calibrate.thresholds import Watched
@@ -184,7 +189,7 @@ class _Material:
         by_camera: dict[str, list[Observation]] = defaultdict(list)
         for one in hear(device, self.recordings).observations:
             by_camera[one.camera_id].append(one)
-        return Watched(by_camera, self.happened, BEGAN_S)
+        return Watched(by_camera, self.happened, BEGAN_S, self.lost_after_s)
 
 
 def as_json(
@@ -245,9 +250,8 @@ def _print(found: "Sequence[Calibrated]", checked: "Checked | None") -> None:
         )
     out.print(table)
     for one in found:
-        out.print(
-            f"{one.behavior}: {'kept: ' + one.kept_because if one.fitted is None else one.fitted.method + ': ' + one.fitted.why}"
-        )
+        said = f"kept: {one.kept_because}" if one.fitted is None else f"{one.fitted.method}: {one.fitted.why}"
+        out.print(f"{one.behavior}: {escape(said)}")
     if checked is not None:
         out.print(_check_sentence(checked))
 

@@ -42,12 +42,22 @@ class TooLittle(Exception):
     """Nothing can be fitted to these frames; says why."""
 
 
-def fit(answered: Answered, method: Method | None = None) -> Fitted:
+def methods(answered: Answered) -> dict[Method, str]:
+    """Name what is worth a try, the best first, and why: isotonic where it has enough frames; Platt's two numbers need few."""
+    rarer = int(min(answered.is_true.sum(), (~answered.is_true).sum()))
+    if rarer >= ENOUGH_FRAMES:
+        why = f"{rarer} frames of the rarer kind, {ENOUGH_FRAMES} are enough for a curve of any shape"
+        return {"isotonic": why, "platt": f"{rarer} frames of the rarer kind, and a curve of any shape does not help"}
+    return {"platt": f"{rarer} frames of the rarer kind, under the {ENOUGH_FRAMES} that isotonic needs"}
+
+
+def fit(answered: Answered, method: Method, why: str) -> Fitted:
     """Fit one question.
 
     Args:
         answered: its answers as the model gives them, without a calibration.
-        method: None chooses: isotonic where it has enough frames, else Platt, whose two numbers need few.
+        method: of the transform.
+        why: it was chosen.
 
     Raises:
         TooLittle: without true or without false frames in some part of the recordings, or with scores that do not rise with the
@@ -57,13 +67,11 @@ def fit(answered: Answered, method: Method | None = None) -> Fitted:
     if not answered.has_both:
         msg = f"{'all' if is_true.any() else 'none'} of its {len(is_true)} frames are true: both kinds are needed"
         raise TooLittle(msg)
-    rarer = int(min(is_true.sum(), (~is_true).sum()))
-    chosen, why = (method, "asked for") if method else _choose(rarer)
-    fitting = _platt if chosen == "platt" else _isotonic
+    fitting = _platt if method == "platt" else _isotonic
     tried = _cross_validated(fitting, p_yes, is_true, np.array(answered.cameras))
     return Fitted(
         calibration=fitting(p_yes, is_true),
-        method=chosen,
+        method=method,
         why=why,
         ece_before=calibration_error(answered.p_yes, is_true),
         ece_after=calibration_error(tried, is_true),
@@ -75,12 +83,6 @@ def applied(calibration: Calibration | None, answered: Answered) -> NDArray[np.f
     if calibration is None:
         return answered.p_yes
     return calibration(answered.p_yes.astype(np.float32)).astype(np.float64)
-
-
-def _choose(rarer: int) -> tuple[Method, str]:
-    if rarer >= ENOUGH_FRAMES:
-        return "isotonic", f"{rarer} frames of the rarer kind, {ENOUGH_FRAMES} are enough for a curve of any shape"
-    return "platt", f"{rarer} frames of the rarer kind, under the {ENOUGH_FRAMES} that isotonic needs"
 
 
 def _cross_validated(
@@ -141,6 +143,7 @@ def _isotonic(p_yes: NDArray[np.float32], is_true: NDArray[np.bool_]) -> Isotoni
     """
     from sklearn.isotonic import IsotonicRegression
 
+    p_yes = p_yes.astype(np.float64)  # of scores near 1 it makes NaN in float32
     model: Any = IsotonicRegression(y_min=0.0, y_max=1.0)
     order = np.argsort(p_yes, kind="stable")
     steps = model.fit_transform(p_yes[order], is_true[order].astype(float))

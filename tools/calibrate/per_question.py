@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from pipeline.calibration import Calibration
 from stream.cameras import CameraRegistry
-from stream.debounce import DebounceRule, DebounceRules
-from tools.calibrate.fit import Fitted, Method, TooLittle, applied, fit
-from tools.calibrate.thresholds import NoThreshold, Question, Tried, Watched, carried, choose, try_thresholds
+from stream.debounce import DebounceRule
+from tools.calibrate.fit import Fitted, Method, TooLittle, applied, fit, methods
+from tools.calibrate.thresholds import Given, NoThreshold, Rehearsal, Tried, Watched, carried
 from tools.errors import CommandError
 from tools.evaluate.frames import Answered, calibration_error, gather
 
@@ -36,9 +36,7 @@ class Calibrated:
 class Wanted:
     """How the questions are calibrated."""
 
-    rules: DebounceRules
-    cameras: CameraRegistry
-    """Their own thresholds stay."""
+    given: Given
     margin_s: float
     """Frames nearer to an edge of the truth are left out."""
     method: Method | None
@@ -49,7 +47,7 @@ class Wanted:
 def gathered(watched: Watched, wanted: Wanted) -> list[Answered]:
     """Set every answer beside its truth."""
     seen = [one for each in watched.observations.values() for one in each]
-    min_share = {name: rule.min_share for name, rule in wanted.rules.by_behavior.items()}
+    min_share = {name: rule.min_share for name, rule in wanted.given.rules.by_behavior.items()}
     return gather(seen, watched.truth, watched.began_s, min_share, wanted.margin_s)
 
 
@@ -62,46 +60,58 @@ def calibrate_each(watched: Watched, wanted: Wanted, report: Callable[[str, int,
         report: told what is being tried, questions done, questions in all.
 
     Raises:
-        CommandError: no threshold of some question holds the rate.
+        CommandError: no threshold of some questions holds the rate, or a camera's own contradict them; names them all.
     """
     answered = gathered(watched, wanted)
     found: list[Calibrated] = []
-    for one in answered:
+    refused: list[str] = []
+    for done, one in enumerate(answered):
 
-        def tell(start_above: float, behavior: str = one.behavior) -> None:
-            report(f"{behavior} at {start_above:g}", len(found), len(answered))
+        def tell(start_above: float, behavior: str = one.behavior, done: int = done) -> None:
+            report(f"{behavior} at {start_above:g}", done, len(answered))
 
-        rule = wanted.rules.by_behavior[one.behavior]
-        fitted, rule, reason = _fitted(one, rule, wanted.method)
-        question = Question(rule, None if fitted is None else fitted.calibration)
-        tried = _thresholds(watched, question, wanted, tell)
-        found.append(Calibrated(one.behavior, len(one.p_yes), int(one.is_true.sum()), fitted, reason, tried))
+        fitted, rule, reason = _fitted(watched, one, wanted)
+        rehearsal = Rehearsal(watched, one.behavior, None if fitted is None else fitted.calibration, wanted.given)
+        tell(rule.start_above)
+        try:
+            tried = rehearsal.play(rule) if wanted.per_day is None else rehearsal.choose(rule, wanted.per_day, tell)
+        except (NoThreshold, ValueError) as error:
+            refused.append(f"{one.behavior}: {error}")
+        else:
+            found.append(Calibrated(one.behavior, len(one.p_yes), int(one.is_true.sum()), fitted, reason, tried))
+    if refused:
+        rate = "" if wanted.per_day is None else f" for {wanted.per_day:g} false alerts per camera-day"
+        msg = f"no thresholds{rate}. {'; '.join(refused)}. Record more, ask for a higher rate, reword it, or mend cameras.toml"
+        raise CommandError(msg)
     return found
 
 
-def _fitted(answered: Answered, rule: DebounceRule, method: Method | None) -> tuple[Fitted | None, DebounceRule, str]:
+def _fitted(watched: Watched, answered: Answered, wanted: Wanted) -> tuple[Fitted | None, DebounceRule, str]:
     """Fit, and carry the thresholds over; give the reason where all stays as it is."""
-    try:
-        fitted = fit(answered, method)
-        moved = carried(rule, fitted.calibration)
-    except TooLittle as error:
-        return None, rule, str(error)
-    if fitted.helps:
-        return fitted, moved, ""
-    change = f"{fitted.ece_before:.4f} before, {fitted.ece_after:.4f} after"
-    return None, rule, f"on recordings that it was not fitted to its error does not fall ({change})"
+    rule = wanted.given.rules.by_behavior[answered.behavior]
+    reason = ""
+    for method, why in ({wanted.method: "asked for"} if wanted.method else methods(answered)).items():
+        try:
+            fitted = fit(answered, method, why)
+            moved = carried(rule, fitted.calibration)
+        except TooLittle as error:
+            reason = str(error)
+            continue
+        if not fitted.helps:
+            change = f"{fitted.ece_before:.4f} before, {fitted.ece_after:.4f} after"
+            reason = f"on recordings that it was not fitted to its error does not fall ({change})"
+        elif wanted.per_day is None and not _tells_the_same(watched, rule, moved, fitted.calibration, wanted):
+            reason = "where its thresholds lie the curve is level: other events would follow"
+        else:
+            return fitted, moved, ""
+    return None, rule, reason
 
 
-def _thresholds(watched: Watched, question: Question, wanted: Wanted, report: Callable[[float], None]) -> Tried:
-    if wanted.per_day is None:
-        report(question.rule.start_above)
-        return try_thresholds(watched, question, wanted.rules, wanted.cameras, question.rule.start_above)
-    try:
-        return choose(watched, question, wanted.rules, wanted.cameras, wanted.per_day, report)
-    except NoThreshold as error:
-        rate = f"{wanted.per_day:g} false alerts per camera-day"
-        msg = f"{question.rule.behavior}: no threshold holds {rate}: {error}. Record more, ask for a higher rate, or reword it"
-        raise CommandError(msg) from error
+def _tells_the_same(watched: Watched, rule: DebounceRule, moved: DebounceRule, turned: Calibration, wanted: Wanted) -> bool:
+    """Compare the events with and without the transform; cameras' own thresholds aside, which do not move."""
+    common = Given(wanted.given.rules, CameraRegistry())
+    before, after = (Rehearsal(watched, rule.behavior, each, common) for each in (None, turned))
+    return before.sightings(rule) == after.sightings(moved)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """Writes a calibrated questions file: the user's own file, comments included, with transforms, thresholds and provenance."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,43 +8,64 @@ from typing import Any
 
 import tomlkit
 
+from pipeline.artifact import Manifest
 from pipeline.calibration import Calibration, Platt
 from tools.calibrate.per_question import Calibrated
 from tools.errors import CommandError
-from tools.questions import load_questions
+from tools.questions import QuestionFile, load_questions
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The questions file as it was when it was asked: hours later another may lie there."""
+
+    name: str
+    text: str
+    asked: QuestionFile
+
+    @classmethod
+    def read(cls, path: Path) -> "Original":
+        """Read a questions file.
+
+        Raises:
+            CommandError: it cannot be read, or is calibrated already.
+        """
+        asked = load_questions(path)
+        calibrated = [question.behavior for question in asked.questions.questions if question.calibration is not None]
+        if calibrated:
+            msg = f"{path}: {calibrated[0]} is calibrated already: give the file that this one was made from"
+            raise CommandError(msg)
+        return cls(path.name, path.read_text(encoding="utf-8"), asked)
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """What the calibration stands on."""
 
-    questions: Path
-    model: str
-    weights: str
-    artifact: str
-    precision: str
-    truth: Path
+    manifest: Manifest
+    truth: str
+    truth_sha256: str
     recordings: int
     camera_days: float
     per_day: float | None
     """False alerts per camera-day that were asked for; None: thresholds mean what they meant."""
 
 
-def write(out: Path, found: Sequence[Calibrated], provenance: Provenance) -> None:
+def write(out: Path, found: Sequence[Calibrated], original: Original, provenance: Provenance) -> None:
     """Write the file, and see that it says what was found.
 
     Raises:
         CommandError: it cannot be written.
     """
-    document = tomlkit.parse(provenance.questions.read_text(encoding="utf-8"))
+    document = tomlkit.parse(original.text)
     by_behavior = {one.behavior: one for one in found}
     for question in document["question"]:
         one = by_behavior[question["behavior"]]
         question["start_above"], question["stop_below"] = one.tried.start_above, one.tried.stop_below
         if one.calibration is not None:
             question["calibration"] = _transform(one.calibration)
-    document["revision"] = load_questions(provenance.questions).revision.number + 1
-    document["calibrated"] = _provenance(found, provenance)
+    document["revision"] = original.asked.revision.number + 1
+    document["calibrated"] = _provenance(found, original, provenance)
     try:
         out.write_text(tomlkit.dumps(document), encoding="utf-8")
     except OSError as error:
@@ -54,7 +74,7 @@ def write(out: Path, found: Sequence[Calibrated], provenance: Provenance) -> Non
     asked = load_questions(out)
     assert [question.calibration for question in asked.questions.questions] == [one.calibration for one in found]
     rules = asked.debounce.by_behavior.values()
-    assert [rule.start_above for rule in rules] == [one.tried.start_above for one in found]
+    assert [(rule.start_above, rule.stop_below) for rule in rules] == [(x.tried.start_above, x.tried.stop_below) for x in found]
 
 
 def _transform(calibration: Calibration) -> Mapping[str, Any]:
@@ -63,21 +83,22 @@ def _transform(calibration: Calibration) -> Mapping[str, Any]:
     return {"method": "isotonic", "raw": list(calibration.raw), "calibrated": list(calibration.calibrated)}
 
 
-def _provenance(found: Sequence[Calibrated], provenance: Provenance) -> Mapping[str, Any]:
-    asked = {} if provenance.per_day is None else {"false_per_camera_day": provenance.per_day}
+def _provenance(found: Sequence[Calibrated], original: Original, provenance: Provenance) -> Mapping[str, Any]:
+    manifest = provenance.manifest
+    wanted = {} if provenance.per_day is None else {"false_per_camera_day": provenance.per_day}
     return {
         "date": datetime.now(UTC).date(),
-        "questions": provenance.questions.name,
-        "questions_fingerprint": load_questions(provenance.questions).questions.fingerprint,
-        "model": provenance.model,
-        "weights": provenance.weights,
-        "artifact": provenance.artifact,
-        "precision": provenance.precision,
-        "truth": provenance.truth.name,
-        "truth_sha256": hashlib.sha256(provenance.truth.read_bytes()).hexdigest(),
+        "questions": original.name,
+        "questions_fingerprint": original.asked.questions.fingerprint,
+        "model": manifest.model_id,
+        "weights": manifest.weights,
+        "artifact": manifest.id,
+        "precision": manifest.precision.value,
+        "truth": provenance.truth,
+        "truth_sha256": provenance.truth_sha256,
         "recordings": provenance.recordings,
         "camera_days": float(f"{provenance.camera_days:.4g}"),
-        **asked,
+        **wanted,
         "question": [_evidence(one) for one in found],
     }
 

@@ -25,10 +25,19 @@ _BLOCK_S = 3600.0
 """The bootstrap draws stretches of one recording up to this long: false alerts of one place and hour resemble each other."""
 _DRAWS = 2000
 _SEED = 1
-_DIGITS = 6
-"""Of a threshold: so finely that it parts the same scores as before the transform."""
+_MOMENT_S = 1e-6
+"""Event time counts in these: an alert lasts at least one."""
 _GRID = tuple(round(1 / (1 + math.exp(-odds / 2)), 4) for odds in range(-8, 13))
 """Thresholds that are tried: even in log-odds, 0.018 to 0.998."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What holds beside the question's own thresholds."""
+
+    rules: DebounceRules
+    cameras: CameraRegistry
+    """Their own thresholds stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,8 @@ class Watched:
     """By camera; times from the recordings' start."""
     began_s: float
     """Event time of the recordings' start, seconds since the epoch."""
+    lost_after_s: float
+    """A gap longer than this was watched for so long only: nothing is told in it."""
 
     @property
     def blocks(self) -> dict[tuple[str, int], float]:
@@ -49,7 +60,7 @@ class Watched:
         for camera, seen in self.observations.items():
             times_s = [one.captured_at_s - self.began_s for one in seen]
             for here_s, next_s in pairwise([*times_s, times_s[-1]]):  # the last one has its stretch, too
-                lasts_s[camera, block_of(here_s)] += next_s - here_s
+                lasts_s[camera, block_of(here_s)] += min(next_s - here_s, self.lost_after_s)
         return dict(lasts_s)
 
     @property
@@ -65,7 +76,7 @@ def block_of(at_s: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What a threshold does."""
+    """What a threshold does. An episode is found if an alert is told of it, and an alert is false if it is told of none."""
 
     start_above: float
     stop_below: float
@@ -78,15 +89,6 @@ class Tried:
     """Of the same: its lower and upper bound, each wrong in 5 of 100 cases."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is tried of one question."""
-
-    rule: DebounceRule
-    """With thresholds that mean what they meant before the transform."""
-    calibration: Calibration | None
-
-
 class NoThreshold(Exception):
     """No threshold holds the rate; says why."""
 
@@ -97,14 +99,17 @@ def carried(rule: DebounceRule, calibration: Calibration) -> DebounceRule:
     Raises:
         TooLittle: the transform makes both thresholds one.
     """
-    start_above, stop_below = (
-        float(value)
-        for value in calibration(np.array([rule.start_above, rule.stop_below], np.float32)).astype(np.float64).round(_DIGITS)
-    )
+    start_above, stop_below = _turn(calibration, (rule.start_above, rule.stop_below))
     if not stop_below < start_above:
         msg = f"its thresholds {rule.start_above:g} and {rule.stop_below:g} would both become {start_above:g}"
         raise TooLittle(msg)
     return replace(rule, start_above=start_above, stop_below=stop_below)
+
+
+def _turn(calibration: Calibration | None, scores: Sequence[float]) -> list[float]:
+    """To the last bit: a rounded threshold would part other scores than before."""
+    given = np.array(scores, np.float32)
+    return [float(score) for score in (given if calibration is None else calibration(given))]
 
 
 def least_days(per_day: float) -> float:
@@ -115,98 +120,101 @@ def least_days(per_day: float) -> float:
     return -math.log(1 - SURE) / per_day
 
 
-def choose(
-    watched: Watched,
-    question: Question,
-    rules: DebounceRules,
-    cameras: CameraRegistry,
-    per_day: float,
-    report: Callable[[float], None],
-) -> Tried:
-    """Find the threshold that finds most true episodes of those that hold the rate; of equals the nearest to the rule's.
+class Rehearsal:
+    """One question's answers over all that was watched, to be debounced by one rule after the other."""
 
-    A rate is held if the upper bound of what the recordings show is at most it. Thresholds are tried from the strictest down to
-    the first that does not hold it: in such a fixed sequence all that came before hold it together with the confidence of one
-    (Angelopoulos et al. 2021, "Learn then Test"), and choosing among them costs none of it. `stop_below` stays, or is half of a
-    `start_above` that comes down to it.
+    def __init__(self, watched: Watched, behavior: str, calibration: Calibration | None, given: Given) -> None:
+        """Turn the answers."""
+        self._watched = watched
+        self._calibration = calibration
+        self._given = given
+        self._seen = {camera: turned(seen, behavior, calibration) for camera, seen in watched.observations.items()}
+        self._blocks = watched.blocks
 
-    Args:
-        watched: with `least_days` of it or more.
-        question: what is tried.
-        rules: the worker's, for what holds for every behaviour.
-        cameras: their own thresholds stay.
-        per_day: false alerts per camera-day at most.
-        report: told of every threshold tried.
+    def sightings(self, rule: DebounceRule) -> list[Sighting]:
+        """Debounce as the worker does; a camera's own thresholds stay.
 
-    Raises:
-        NoThreshold: the strictest does not hold it.
-    """
-    held: list[Tried] = []
-    for start_above in sorted({*_GRID, question.rule.start_above}, reverse=True):
-        report(start_above)
-        one = try_thresholds(watched, question, rules, cameras, start_above)
-        if one.interval[1] > per_day:
-            break
-        held.append(one)
-    if not held:
-        msg = (
-            f"even {one.start_above:g} gives {one.false} in {watched.camera_days:.3g} camera-days, "
-            f"which may be {one.interval[1]:.3g} a day"
+        Raises:
+            ValueError: they contradict the rule's.
+        """
+        found: list[Sighting] = []
+        for camera, seen in self._seen.items():
+            common = replace(self._given.rules, by_behavior={**self._given.rules.by_behavior, rule.behavior: rule})
+            own = self._given.cameras.rules_for(camera, common)
+            only = replace(own, by_behavior={rule.behavior: own.by_behavior[rule.behavior]})
+            state: CameraState | None = None
+            for observation in seen:
+                state, events = observe(state, observation, only)
+                for event in events:
+                    if isinstance(event, BehaviorEvent):
+                        _add(found, event, self._watched.began_s)
+        return found
+
+    def play(self, rule: DebounceRule) -> Tried:
+        """Tell what a rule does.
+
+        An alert's time counts until the rule could have ended it again, stop_after_s after it was told: at a threshold under the
+        noise one alert would last for ever, and overlap whatever comes.
+
+        Raises:
+            ValueError: a camera's own thresholds contradict it.
+        """
+        told = [replace(one, end_s=one.at_s + max(rule.stop_after_s, _MOMENT_S)) for one in self.sightings(rule)]
+        matched = match(self._watched.truth, told, {rule.behavior: rule.start_after_s})[0]
+        false = Counter((one.camera, block_of(one.at_s)) for one in matched.false_sightings)
+        days = np.array(list(self._blocks.values())) / DAY_S
+        counts = np.array([false[block] for block in self._blocks])
+        return Tried(
+            rule.start_above,
+            rule.stop_below,
+            matched.episodes,
+            matched.found,
+            matched.false,
+            matched.false / days.sum(),
+            interval(counts, days),
         )
-        raise NoThreshold(msg)
-    before = question.rule.start_above
-    return max(held, key=lambda one: (one.found, -abs(one.start_above - before)))
 
+    def choose(self, rule: DebounceRule, per_day: float, report: Callable[[float], None]) -> Tried:
+        """Find the threshold that finds most episodes of those that hold the rate; of equals the nearest to the rule's.
 
-def try_thresholds(
-    watched: Watched, question: Question, rules: DebounceRules, cameras: CameraRegistry, start_above: float
-) -> Tried:
-    """Play one rule over all that was observed."""
-    stop_below = question.rule.stop_below if question.rule.stop_below < start_above else start_above / 2
-    rule = replace(question.rule, start_above=start_above, stop_below=stop_below)
-    found = sightings(watched, rule, rules, cameras, question.calibration)
-    matched = match(watched.truth, found, {rule.behavior: rule.start_after_s})[0]
-    blocks = watched.blocks
-    false = Counter((one.camera, block_of(one.at_s)) for one in matched.false_sightings)
-    days = np.array(list(blocks.values())) / DAY_S
-    counts = np.array([false[block] for block in blocks])
-    return Tried(
-        start_above,
-        stop_below,
-        matched.episodes,
-        matched.found,
-        matched.false,
-        matched.false / days.sum(),
-        interval(counts, days),
-    )
+        A rate is held if the upper bound of what the recordings show is at most it. Thresholds are tried from the strictest down
+        to the first that does not hold it: in such a fixed sequence all that came before hold it together with the confidence of
+        one (Angelopoulos et al. 2021, "Learn then Test"), and choosing among them costs none of it. `stop_below` stays, or is
+        half of a `start_above` that comes down to it.
 
+        Args:
+            rule: its thresholds on calibrated scores; the others are spaced evenly in the log-odds of the model's.
+            per_day: false alerts per camera-day at most.
+            report: told of every threshold tried.
 
-def sightings(
-    watched: Watched, rule: DebounceRule, rules: DebounceRules, cameras: CameraRegistry, calibration: Calibration | None
-) -> list[Sighting]:
-    """Debounce one behaviour's answers of every camera, as the worker does."""
-    found: list[Sighting] = []
-    for camera, seen in watched.observations.items():
-        own = cameras.rules_for(camera, replace(rules, by_behavior={**rules.by_behavior, rule.behavior: rule}))
-        only = replace(own, by_behavior={rule.behavior: own.by_behavior[rule.behavior]})
-        state: CameraState | None = None
-        for observation in turned(seen, rule.behavior, calibration):
-            state, events = observe(state, observation, only)
-            for event in events:
-                if isinstance(event, BehaviorEvent):
-                    _add(found, event, watched.began_s)
-    return found
+        Raises:
+            NoThreshold: the strictest does not hold it, or all contradict a camera's own thresholds.
+        """
+        held: list[Tried] = []
+        refused = "every threshold contradicts a camera's own"
+        for start_above in sorted({*_turn(self._calibration, _GRID), rule.start_above}, reverse=True):
+            report(start_above)
+            stop_below = rule.stop_below if rule.stop_below < start_above else start_above / 2
+            try:
+                one = self.play(replace(rule, start_above=start_above, stop_below=stop_below))
+            except ValueError:
+                continue  # a camera's own stop_below, say
+            if one.interval[1] > per_day:
+                days, bound = self._watched.camera_days, one.interval[1]
+                refused = f"even {start_above:g} gives {one.false} in {days:.3g} camera-days, which may be {bound:.3g} a day"
+                break
+            held.append(one)
+        if not held:
+            raise NoThreshold(refused)
+        return max(held, key=lambda one: (one.found, -abs(one.start_above - rule.start_above)))
 
 
 def turned(seen: Sequence[Observation], behavior: str, calibration: Calibration | None) -> list[Observation]:
     """Keep one behaviour's answers, calibrated."""
     answers = [one.answers[behavior] for one in seen]
-    p_yes = np.array([answer.p_yes for answer in answers], np.float32)
-    if calibration is not None:
-        p_yes = calibration(p_yes)
+    p_yes = _turn(calibration, [answer.p_yes for answer in answers])
     return [
-        replace(one, answers={behavior: replace(answer, p_yes=float(p))})
-        for one, answer, p in zip(seen, answers, p_yes, strict=True)
+        replace(one, answers={behavior: replace(answer, p_yes=p)}) for one, answer, p in zip(seen, answers, p_yes, strict=True)
     ]
 
 
@@ -239,8 +247,10 @@ def interval(false: NDArray[np.int_], days: NDArray[np.float64]) -> tuple[float,
         days: (n,) its camera-days.
     """
     random = np.random.default_rng(_SEED)
-    drawn = random.integers(0, len(days), (_DRAWS, len(days)))
-    rates = false[drawn].sum(1) / np.maximum(days[drawn].sum(1), 1 / DAY_S)  # stretches of a single frame have no length
+    rates = []
+    for _ in range(_DRAWS):
+        drawn = random.integers(0, len(days), len(days))
+        rates.append(false[drawn].sum() / max(days[drawn].sum(), 1 / DAY_S))  # stretches of a single frame have no length
     low, high = np.quantile(rates, [1 - SURE, SURE])
     count, total = int(false.sum()), float(days.sum())
     return min(float(low), _poisson_low(count) / total), max(float(high), poisson_high(count) / total)

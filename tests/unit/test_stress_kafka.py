@@ -1,5 +1,6 @@
 """What `stress --through kafka` concludes from commits, lags and threads, each by hand, and what its options refuse."""
 
+import re
 from fractions import Fraction
 from math import ceil, inf
 from typing import Any
@@ -158,17 +159,19 @@ def test_scores_are_held_to_their_picture() -> None:
     assert not album.is_foreign((2, 0), "barking", 0.9005)
     assert album.is_foreign((2, 0), "eating", 0.9)
     assert album.is_foreign((1, 0), "barking", float("nan"))
+    assert album.told_apart == (3, 3)
+    assert Album(album.shape, (*records, records[1]), album.behaviors).told_apart == (5, 6), "the second and the last are alike"
 
 
-def attempt(cameras: int, *, is_held: bool) -> Attempt:
+def attempt(cameras: int, *, is_held: bool, late_s: float = 0.001) -> Attempt:
     """A trial, held or given up."""
     lag, p50_s, p99_s = (0.001, 0.6, 1.2) if is_held else (inf, float("nan"), float("nan"))
-    return Attempt(cameras, cameras * 2.0, is_held, lag, p50_s, p99_s, 0.001, CpuSeconds(1, 2, 3), 500, {"workers": 1.5})
+    return Attempt(cameras, cameras * 2.0, is_held, lag, p50_s, p99_s, late_s, CpuSeconds(1, 2, 3), 500, {"workers": 1.5})
 
 
 def test_document_has_the_promised_fields() -> None:
     """Those of the highest number that held, whatever was tried after it."""
-    through = Through(2.0, "stills", "640x480", 1, 12, most=1000, alerts=7)
+    through = Through(2.0, "stills", "640x480", 1, 12, most=1000, pairs=120, told_apart=119, alerts=7)
     through.attempts = [attempt(30, is_held=True), attempt(60, is_held=False), attempt(42, is_held=True)]
     through.kept = Kept(records=10, committed=10, read=10, dead_letters=0, asked=9, due=10)
     told = through.document()
@@ -177,16 +180,50 @@ def test_document_has_the_promised_fields() -> None:
     assert told["trials"][1] == {
         "cameras": 60, "asked_fps": 120.0, "held": False, "lag_growth": None, "p50_ms": None, "p99_ms": None,
     }  # fmt: skip
+    assert (told["scene_pairs"], told["scene_pairs_told_apart"]) == (120, 119)
     assert through.errors == told["errors"] == 1
     assert "not everything that was published is accounted for" in through.warnings[0]
 
 
 def test_nothing_found_is_zero_cameras() -> None:
     """And no latency."""
-    through = Through(2.0, "stills", "640x480", 1, 12, most=1000, attempts=[attempt(1, is_held=False)])
+    through = Through(2.0, "stills", "640x480", 1, 12, 1000, pairs=120, told_apart=120, attempts=[attempt(1, is_held=False)])
     told = through.document()
     assert (told["cameras"], told["p50_ms"], told["cpu_s_per_1000_frames"]) == (0, None, None)
     assert through.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("tried", "sentence"),
+    [
+        pytest.param([(30, True, 0.01), (60, False, 0.4), (42, False, 0.01)], None, id="42 failed in time"),
+        pytest.param(
+            [(30, True, 0.01), (60, False, 0.01), (42, False, 0.4)], "at 42, which do not hold, .* 400 ms late", id="late"
+        ),
+        pytest.param([(30, True, 0.01), (42, False, 0.4), (42, False, 0.01)], None, id="in time at the second try"),
+        pytest.param([(30, False, 0.4), (30, True, 0.01)], None, id="held at the second try"),
+        pytest.param([(1, False, 0.4)], "at 1, which do not hold", id="none holds"),
+        pytest.param([(30, True, 0.4)], "which counts as latency", id="held, and late"),
+    ],
+)
+def test_cameras_that_were_late_are_told(tried: list[tuple[int, bool, float]], sentence: str | None) -> None:
+    """Those of the number above which nothing holds: then what this machine can publish may be the limit."""
+    attempts = [attempt(cameras, is_held=is_held, late_s=late_s) for cameras, is_held, late_s in tried]
+    through = Through(2.0, "stills", "640x480", 1, 12, 1000, pairs=120, told_apart=120, attempts=attempts)
+    assert len(through.warnings) == (sentence is not None)
+    assert sentence is None or re.search(sentence, through.warnings[0])
+
+
+@pytest.mark.parametrize(
+    ("alerts", "told_apart", "sentence"),
+    [(0, 120, "no alert came that could be compared"), (5, 0, "tell no scene from another"), (5, 1, None)],
+)
+def test_a_check_that_could_not_fail_is_told(alerts: int, told_apart: int, sentence: str | None) -> None:
+    """No alert, or scenes that all get the same scores, would hide an answer of another picture."""
+    kept = Kept(records=10, committed=10, read=10, dead_letters=0, asked=10, due=10)
+    through = Through(2.0, "stills", "640x480", 1, 12, 1000, pairs=120, told_apart=told_apart, alerts=alerts, kept=kept)
+    assert len(through.warnings) == (sentence is not None)
+    assert sentence is None or sentence in through.warnings[0]
 
 
 @pytest.mark.parametrize(

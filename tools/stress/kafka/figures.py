@@ -144,6 +144,10 @@ class Through:
     partitions: int
     most: int
     """Cameras that were tried at most."""
+    pairs: int
+    """Of scenes that the cameras show."""
+    told_apart: int
+    """Pairs that the scores of one question at least tell apart: a score of the one under the name of the other is seen."""
     attempts: list[Attempt] = field(default_factory=list)
     alerts: int = 0
     """Committed alerts whose score was compared with their picture's."""
@@ -175,7 +179,28 @@ class Through:
         if best is not None and best.late_p99_s > _LATE_S:
             late = f"the cameras themselves were {best.late_p99_s * 1000:.0f} ms late at p99, which counts as latency"
             found.append(f"{late}: this machine was too busy to keep their schedule")
-        return found
+        limit = self._limit
+        if limit is not None and limit.late_p99_s > _LATE_S:
+            late = (
+                f"at {limit.cameras}, which do not hold, the cameras themselves were {limit.late_p99_s * 1000:.0f} ms late at p99"
+            )
+            found.append(f"{late}: the limit may be what this machine can publish, and that of the workers lie higher")
+        return found + self._unproven
+
+    @property
+    def _limit(self) -> Attempt | None:
+        """The last trial of the lowest number above those that held."""
+        failed = [each for each in self.attempts if self.best is None or each.cameras > self.best.cameras]
+        return min(reversed(failed), key=lambda each: each.cameras, default=None)
+
+    @property
+    def _unproven(self) -> list[str]:
+        """Sentences about what could not be seen, had it gone wrong."""
+        if self.kept is not None and not self.alerts:
+            return ["no alert came that could be compared with its picture: nothing shows that scores belong to their pictures"]
+        if self.kept is not None and not self.told_apart:
+            return ["the model's scores tell no scene from another: that of another camera's picture would not be seen"]
+        return []
 
     def document(self) -> dict[str, Any]:
         """Give the JSON field `kafka`."""
@@ -195,6 +220,8 @@ class Through:
             "trials": [_trial(each) for each in self.attempts],
             "alerts_checked": self.alerts,
             "foreign_alerts": self.foreign,
+            "scene_pairs": self.pairs,
+            "scene_pairs_told_apart": self.told_apart,
             "conservation": None if self.kept is None else asdict(self.kept),
             "errors": self.errors,
         }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,10 +88,21 @@ class Album:
         """Say which of the records a camera sends as its so-many-th."""
         return (camera + int(record * self.shape.record_s / Fraction(SCENE_S))) % len(self.records)
 
+    @property
+    def told_apart(self) -> tuple[int, int]:
+        """Count the pairs of records of which a question's scores are apart, whichever pictures they are of; and all pairs."""
+        pairs = list(combinations(self.records, 2))
+        return sum(bool((_below(one, other) | _below(other, one)).any()) for one, other in pairs), len(pairs)
+
     def is_foreign(self, picture: tuple[int, int], behavior: str, score: float) -> bool:
         """Say whether a score cannot be that of a picture, given as record and place in it."""
         record, place = picture[0], (picture[1], self.behaviors.index(behavior))
         return not float(self.records[record].low[place]) <= score <= float(self.records[record].high[place])
+
+
+def _below(one: Encoded, other: Encoded) -> NDArray[np.bool_]:
+    """Say of each question whether no score of the one record reaches any of the other."""
+    return np.asarray(one.high.max(axis=0) < other.low.min(axis=0))
 
 
 def album(

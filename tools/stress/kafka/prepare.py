@@ -52,6 +52,8 @@ def prepare(run: "Run", wanted: Wanted, place: Place, report: Callable[[str, int
     rules, known = asked.clock, (asked.questions, tolerance(engine.artifact.manifest))
     shape = wanted.shape(rules.sample_fps)
     options = ["--artifact", str(engine.artifact.folder.absolute()), "--device", str(engine.device)]
+    shown = album(engine, shape, engine.image_size, known, lambda done, total: report("pictures for Kafka", done, total))
+    told_apart, pairs = shown.told_apart
     return Prepared(
         Through(
             fps=float(shape.rate),
@@ -60,8 +62,10 @@ def prepare(run: "Run", wanted: Wanted, place: Place, report: Callable[[str, int
             workers=wanted.workers,
             partitions=wanted.partitions,
             most=wanted.cameras,
+            pairs=pairs,
+            told_apart=told_apart,
         ),
-        album(engine, shape, engine.image_size, known, lambda done, total: report("pictures for Kafka", done, total)),
+        shown,
         rules,
         Pace.of(run.seconds, run.largest_s, float(shape.ready_after_s), max(float(shape.record_s), 1 / rules.sample_fps)),
         Fleet([*options, "--questions", str(place.questions.absolute())], place.settings_file, place.bootstrap_servers),

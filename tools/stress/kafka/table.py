@@ -37,7 +37,8 @@ def _conclusions(found: Through) -> list[str]:
     if found.kept is not None:
         told.append(
             f"of {found.kept.records} records published {found.kept.committed} are committed, of {found.kept.due} pictures due "
-            f"{found.kept.asked} asked; {found.alerts} alerts compared with their pictures, {found.foreign} foreign"
+            f"{found.kept.asked} asked; {found.alerts} alerts compared with their pictures, {found.foreign} foreign, "
+            f"{found.told_apart} of {found.pairs} pairs of scenes told apart by their scores"
         )
     return told
 

@@ -111,8 +111,9 @@ def stress(  # noqa: PLR0913  (a command's options)
     answer. A number of cameras holds if event-time lag, now less the newest committed capture, does not grow: the line through
     the highest lag of each second rises by 2 % of real time at most on average over the partitions, and on none by two seconds.
     Latency is from a picture's scheduled capture to the commit of the transaction that holds it, as a subscriber sees it; a
-    partition that moved is delivered once a second, events at once. The search doubles, then halves to within 5 %. Cameras,
-    broker and workers share this machine's cores: what it finds is the least that workers of their own machine would hold.
+    partition that moved is delivered once a second, events at once. The search doubles, then halves to within 5 %; a number
+    that fails narrowly is tried twice. Cameras, broker and workers share this machine's cores: workers of their own machine
+    hold more, but growth of up to 2 % is taken to hold.
 
     Pictures differ from request to request, and every answer must be its picture's: exit status 1 if one is not. Through Kafka
     that is each alert's score, and all that was published must be committed and asked by the workers' own count. Ctrl-C keeps

@@ -2,7 +2,7 @@
 
 A partition's record says up to which offset everything is done, in the same transaction as the alerts that follow from it. When
 the reader sees it, that transaction is committed: no flag in the worker is needed, and what is measured is what a subscriber
-would see. It is seen late by the broker's and the reader's own time, mostly under 2 ms, and never early.
+would see. It is seen late by the broker's and the reader's own time (`FETCH_WAIT_MS`), and never early.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """`diff` as a deployment's check would call it."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def test_a_threshold_moves_exactly_the_events_that_depend_on_it(video: Path, tmp
     assert same.returncode == 0, same.stderr
     assert "nothing changed: 6 episodes at the same times, no answer differs" in same.stdout
 
-    slower = tmp_path / "slower.toml"
+    slower = tmp_path / os.fsdecode(b"slower\xff.toml")  # a name that is no text can still be shown
     text = DEMO_QUESTIONS.read_text(encoding="utf-8")
     head, ask, rest = text.partition('ask = "is the dog barking?"')
     rule, separator, others = rest.partition("[[question]]")
@@ -39,6 +40,7 @@ def test_a_threshold_moves_exactly_the_events_that_depend_on_it(video: Path, tmp
     assert changed.returncode == 1, changed.stderr
     found = json.loads(changed.stdout)
     assert (found["changed"], found["same"], found["gained"], found["lost"]) == (True, 5, [], [])
+    assert found["after"] == str(tmp_path / "slower?.toml")
     ((shift,), answers) = (found["shifted"], found["answers"])
     assert shift["before"]["behavior"] == shift["after"]["behavior"] == "barking"
     assert shift["started_s"] > 1.0

@@ -1,7 +1,11 @@
 """What the page is made of: bins, ticks, thinned traces, timelines, and results that are read back."""
 
 import json
+import os
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +15,17 @@ from stream.clock import ClockState
 from stream.counts import Counts
 from stream.debounce_rules import DebounceRule
 from stream.types import Answer, Observation, Position
-from tests.unit.report_world import demo, difference, evaluation, load, timeline
+from tests.unit.report_world import demo, difference, evaluation, load, side, through, timeline
 from tools.demo.judge import judge
 from tools.demo.record import recorded
 from tools.demo.stage import Performance
 from tools.errors import CommandError
 from tools.report.histogram import histogram, nice_step
 from tools.report.lanes import clock, time_ticks
+from tools.report.provenance import run_of
 from tools.report.record import Told, Trace
 from tools.report.results import Demo, Difference, Evaluation, Load, Profile, parse, read
-from tools.report.save import check_report
+from tools.report.save import check_report, save_page
 from tools.report.timelines import MOST_POINTS, Filmed, Happened, Heard, thinned, timelines
 from tools.scenes.planning import plan
 from tools.screen import write_json
@@ -159,11 +164,52 @@ def test_what_is_no_result_is_refused_with_the_files_name(text: str, said: str, 
     assert said in str(refused.value)
 
 
+def numbers(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where a document has numbers that are not whole."""
+    if isinstance(value, float):
+        yield place
+    for key, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from numbers(part, (*place, key))
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("document", [demo(), evaluation(), difference(), load() | {"kafka": through()}])
+def test_what_python_takes_for_a_number_and_json_does_not_is_refused(document: dict[str, Any], number: str) -> None:
+    """Wherever it stands; two that a page works out by itself are not read."""
+    written = json.dumps(document)
+    for *place, last in numbers(json.loads(written)):
+        broken = json.loads(written)
+        reduce(lambda part, key: part[key], place, broken)[last] = json.loads(number)
+        if last not in {"started_s", "ended_s"}:
+            with pytest.raises(CommandError, match=rf"a file: .*{last}: Input should be "):
+                parse("a file", broken)
+
+
+@pytest.mark.parametrize("place", ["gained", "lost", "before", "after"])
+def test_an_event_of_a_camera_that_has_no_timeline_is_refused(place: str) -> None:
+    """There is no video to take its picture from, and no lane to show it on."""
+    broken = difference()
+    (broken[place][0] if place in {"gained", "lost"} else broken["shifted"][0][place])["camera"] = "yard"
+    with pytest.raises(CommandError, match=r"diff\.json: Value error, an event of yard, of which there is no timeline: not as"):
+        parse("diff.json", broken)
+
+
+def test_a_name_that_is_no_text_leaves_a_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes of a file's name that are no UTF-8, on the command line or in what was found."""
+    bad = os.fsdecode(b"den\xff")
+    monkeypatch.setattr("sys.argv", ["tools/run", "evaluate", f"{bad}.mp4"])
+    ran = run_of([side()])
+    assert ran.command == "tools/run evaluate 'den?.mp4'"
+    save_page("--out", tmp_path / "out.html", [parse("a test", demo(camera=bad) | {"run": asdict(ran)})], None)
+    text = (tmp_path / "out.html").read_text(encoding="utf-8")
+    assert "<h4>den?</h4>" in text
+
+
 def test_a_trace_without_answers_is_refused() -> None:
     """It could not be drawn."""
     broken = evaluation()
     broken["timelines"][0]["lanes"][0]["courses"][0]["trace"] = {"at_s": [], "p_yes": []}
-    with pytest.raises(CommandError, match="0 times and 0 answers"):
+    with pytest.raises(CommandError, match=r"courses\.0\.trace: Value error, 0 times and 0 answers"):
         parse("evaluate.json", broken)
 
 
@@ -173,6 +219,14 @@ def test_a_page_that_could_not_be_written_is_refused_beforehand(tmp_path: Path) 
         check_report("--report", tmp_path)
     with pytest.raises(CommandError, match=r"there is no folder .*: make it first"):
         check_report("--report", tmp_path / "none" / "out.html")
+    there = tmp_path / "there.html"
+    there.write_text("as it was", encoding="utf-8")
+    check_report("--report", there)
+    check_report("--report", tmp_path / "new.html")
+    assert [(path.name, path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()] == [("there.html", "as it was")]
+    for locked in (Path("/proc/out.html"), Path(sys.executable).resolve()):  # for root, too: no files are made here, and it runs
+        with pytest.raises(CommandError, match=rf"--report {locked}: .*: give a file that can be written"):
+            check_report("--report", locked)
 
 
 def test_lists_of_numbers_stand_on_a_line(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def diff(  # noqa: PLR0913  (a command's options)
     from tools.diff.record import recorded
     from tools.playback import BEGAN_S
     from tools.recordings import Placement, find
+    from tools.report.provenance import readable
     from tools.report.save import check_report, save_report
 
     if report is not None:
@@ -75,7 +76,8 @@ def diff(  # noqa: PLR0913  (a command's options)
         err.print(f"{side.name}: {described}: {len(one.heard.observations)} frames asked, {len(one.heard.sightings)} episodes")
         played.append(one)
     found = compare(*(Run(one.heard.sightings, one.heard.observations) for one in played))
-    told = {"before": before, "after": after, "changed": not found.is_empty} | as_json(found) | recorded(recordings, played)
+    told = {"before": readable(before), "after": readable(after), "changed": not found.is_empty}
+    told |= as_json(found) | recorded(recordings, played)
     if json is not None:
         write_json(json, told)
     if json != "-":

@@ -13,12 +13,17 @@ from tools.machine import commit, processor
 from tools.report.record import Asked, Run, Side
 
 
+def readable(text: str) -> str:
+    """Give a text of the command line without the bytes that are none, as a file's name may have: no JSON could hold them."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def side_of(device: Device, name: str = "") -> Side:
     """Say what a device answers with, while it is open."""
     manifest, asked = device.engine.artifact.manifest, device.asked
     rules = asked.debounce.by_behavior
     return Side(
-        name=name,
+        name=readable(name),
         device=str(device.engine.device),
         model=manifest.model_id,
         precision=manifest.precision.value,
@@ -38,7 +43,7 @@ def _asked(ask: str, rule: DebounceRule) -> Asked:
 def run_of(sides: Sequence[Side]) -> Run:
     """Say what ran, at its end: this process, by its command line."""
     return Run(
-        command=shlex.join(["tools/run", *sys.argv[1:]]),
+        command=readable(shlex.join(["tools/run", *sys.argv[1:]])),
         ended_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         commit=commit(),
         python=platform.python_version(),

@@ -10,6 +10,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
+Finite: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
+"""JSON has no other numbers, though Python writes and reads them, and no page could be drawn of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -17,10 +20,10 @@ class Asked:
 
     behavior: str
     ask: str
-    start_above: float
-    stop_below: float
-    start_after_s: float
-    stop_after_s: float
+    start_above: Finite
+    stop_below: Finite
+    start_after_s: Finite
+    stop_after_s: Finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,8 @@ Outcome: TypeAlias = Literal["found", "missed", "not expected"]
 class Truth:
     """A stretch in which the behaviour is true."""
 
-    start_s: float
-    end_s: float
+    start_s: Finite
+    end_s: Finite
     outcome: Outcome
 
 
@@ -74,13 +77,13 @@ class Truth:
 class Told:
     """What the events told of one episode."""
 
-    start_s: float
-    at_s: float
+    start_s: Finite
+    at_s: Finite
     """When it was told."""
-    end_s: float | None
-    ended_at_s: float | None
+    end_s: Finite | None
+    ended_at_s: Finite | None
     reason: str | None
-    score: float | None
+    score: Finite | None
     """P(yes) of the frame that decided the start."""
     is_false: bool | None
     """It belongs to nothing true; None where the truth is not known."""
@@ -90,8 +93,8 @@ class Told:
 class Trace:
     """P(yes) over time; at least one answer."""
 
-    at_s: tuple[float, ...]
-    p_yes: tuple[float, ...]
+    at_s: tuple[Finite, ...]
+    p_yes: tuple[Finite, ...]
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn.
@@ -119,7 +122,7 @@ class Lane:
     """One behaviour before one camera."""
 
     behavior: str
-    start_above: float
+    start_above: Finite
     truth: tuple[Truth, ...] | None
     """None where it is not known."""
     courses: tuple[Course, ...]
@@ -133,7 +136,7 @@ class Timeline:
     camera: str
     video: str
     """What its recording is called among the videos: the camera, with the seed before it where several were performed."""
-    length_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    length_s: Annotated[Finite, Field(gt=0)]
     lanes: tuple[Lane, ...]
 
 
@@ -143,12 +146,12 @@ class Histogram:
 
     what: str
     count: int
-    p50_s: float
-    p95_s: float
-    p99_s: float
-    first_s: float
+    p50_s: Finite
+    p95_s: Finite
+    p99_s: Finite
+    first_s: Finite
     """Lower edge of the first bin."""
-    step_s: Annotated[float, Field(gt=0)]
+    step_s: Annotated[Finite, Field(gt=0)]
     """Width of a bin."""
     bins: Annotated[tuple[int, ...], Field(min_length=1)]
     """How many values each holds."""

@@ -9,9 +9,9 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import Field, TypeAdapter, ValidationError
 
 from tools.errors import CommandError
-from tools.report.record import Histogram, Run, Timeline
+from tools.report.record import Finite, Histogram, Run, Timeline
 
-Finite: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Measured: TypeAlias = Annotated[Finite, Field(ge=0)]
 Counters: TypeAlias = Mapping[str, int]
 """`stream.counts.Counts` by name."""
 
@@ -26,7 +26,7 @@ class Performance:
     invented: int
     late: int
     frames: Counters
-    wall_s: float
+    wall_s: Finite
     timelines: tuple[Timeline, ...]
     latency: tuple[Histogram, ...]
 
@@ -59,20 +59,20 @@ class Behavior:
     false: int
     splits: int
     merges: int
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    delay_p50_s: float | None
-    delay_p95_s: float | None
-    end_delay_p50_s: float | None
-    end_delay_p95_s: float | None
+    precision: Finite | None
+    recall: Finite | None
+    f1: Finite | None
+    delay_p50_s: Finite | None
+    delay_p95_s: Finite | None
+    end_delay_p50_s: Finite | None
+    end_delay_p95_s: Finite | None
     frames: int
     true_frames: int
     unknown_frames: int
-    average_precision: float | None
-    roc_auc: float | None
-    brier: float | None
-    ece: float | None
+    average_precision: Finite | None
+    roc_auc: Finite | None
+    brier: Finite | None
+    ece: Finite | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,10 @@ class Evaluation:
     behaviors: tuple[Behavior, ...]
     episodes: int
     events: int
-    found_percent: float | None
-    false_percent: float | None
-    false_per_camera_hour: float | None
-    camera_hours: float
+    found_percent: Finite | None
+    false_percent: Finite | None
+    false_per_camera_hour: Finite | None
+    camera_hours: Finite
     frames: Counters
     timelines: tuple[Timeline, ...]
     latency: tuple[Histogram, ...]
@@ -98,11 +98,11 @@ class Seen:
 
     camera: str
     behavior: str
-    start_s: float
-    at_s: float
-    end_s: float | None
-    ended_at_s: float | None
-    score: float | None
+    start_s: Finite
+    at_s: Finite
+    end_s: Finite | None
+    ended_at_s: Finite | None
+    score: Finite | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,8 @@ class Answered:
     frames: int
     differing: int
     flipped: int
-    max_abs_dp: float
-    mean_abs_dp: float
+    max_abs_dp: Finite
+    mean_abs_dp: Finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +146,19 @@ class Difference:
     frames_after: Counters
     timelines: tuple[Timeline, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn.
+
+        Raises:
+            ValueError: an event is of a camera that has no timeline.
+        """
+        known = {timeline.camera for timeline in self.timelines}
+        both = (side for one in self.shifted for side in (one.before, one.after))
+        for one in (*self.gained, *self.lost, *both):
+            if one.camera not in known:
+                msg = f"an event of {one.camera}, of which there is no timeline"
+                raise ValueError(msg)
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -153,9 +166,9 @@ class Cell:
 
     servers: int
     clients: int
-    throughput_fps: Finite
-    p50_ms: Finite
-    p99_ms: Finite
+    throughput_fps: Measured
+    p50_ms: Measured
+    p99_ms: Measured
     errors: int
 
     @property
@@ -170,16 +183,16 @@ class Saturation:
 
     servers: int
     clients: int
-    throughput_fps: float
+    throughput_fps: Finite
 
 
 @dataclass(frozen=True, slots=True)
 class OpenLoop:
     """The highest rate that holds; p99 is None if none did."""
 
-    rate_fps: float
-    p99_ms: float | None
-    bound_ms: float
+    rate_fps: Finite
+    p99_ms: Finite | None
+    bound_ms: Finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +200,11 @@ class Attempt:
     """So many cameras that were tried; None where nothing can be said."""
 
     cameras: int
-    asked_fps: float
+    asked_fps: Finite
     held: bool
-    lag_growth: float | None
-    p50_ms: float | None
-    p99_ms: float | None
+    lag_growth: Finite | None
+    p50_ms: Finite | None
+    p99_ms: Finite | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +212,10 @@ class Through:
     """The most cameras that workers hold through Kafka; 0 if none did."""
 
     cameras: int
-    fps: float
-    p50_ms: float | None
-    p99_ms: float | None
-    cpu_s_per_1000_frames: Mapping[str, float] | None
+    fps: Finite
+    p50_ms: Finite | None
+    p99_ms: Finite | None
+    cpu_s_per_1000_frames: Mapping[str, Finite] | None
     workers: int | None = None
     trials: tuple[Attempt, ...] = ()
     errors: int = 0
@@ -233,10 +246,10 @@ class Profile:
     model: str
     questions: int
     questions_fingerprint: str
-    throughput_fps: float
-    p99_ms: float | None
-    open_loop_fps: float | None
-    cpu_s_per_1000_frames: float | None = None
+    throughput_fps: Finite
+    p99_ms: Finite | None
+    open_loop_fps: Finite | None
+    cpu_s_per_1000_frames: Finite | None = None
 
 
 Result: TypeAlias = Demo | Evaluation | Difference | Load | Profile
@@ -289,5 +302,6 @@ def parse(name: str, value: Any) -> Result:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        msg = f"{name}: {place}: {first['msg']}: not as `tools/run {command}` of this version writes it: run that again"
+        said = ": ".join(part for part in (name, place, first["msg"]) if part)
+        msg = f"{said}: not as `tools/run {command}` of this version writes it: run that again"
         raise CommandError(msg) from error

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from rich.markup import escape
@@ -20,12 +21,19 @@ def check_report(option: str, path: Path) -> None:
     """See before minutes of work that the page can be written.
 
     Raises:
-        CommandError: naming the option: the path is a folder, or lies in none.
+        CommandError: naming the option: the path is a folder, lies in none, or cannot be written.
     """
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        reason = "it is a folder: give a file" if path.is_dir() else f"there is no folder {path.absolute().parent}: make it first"
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir():
+        reason = "it is a folder: give a file" if path.is_dir() else f"there is no folder {folder}: make it first"
         msg = f"{option} {path}: {reason}"
         raise CommandError(msg)
+    try:
+        with path.open("ab") if path.exists() else TemporaryFile(dir=folder):  # leaves what is there, and leaves nothing there
+            pass
+    except OSError as error:
+        msg = f"{option} {path}: {error.strerror}: give a file that can be written"
+        raise CommandError(msg) from error
 
 
 def save_report(path: Path, found: Mapping[str, Any], recordings: Sequence[Recording]) -> None:
@@ -52,7 +60,8 @@ def save_page(option: str, path: Path, results: Sequence[Result], pictures: Pict
         CommandError: the file cannot be written.
     """
     try:
-        path.write_text(page(chapters(results, pictures), has_pictures=pictures is not None), encoding="utf-8")
+        text = page(chapters(results, pictures), has_pictures=pictures is not None)
+        path.write_text(text, encoding="utf-8", errors="replace")  # a file's name may hold bytes that are no text
     except OSError as error:
         msg = f"{option} {path}: {error.strerror}"
         raise CommandError(msg) from error

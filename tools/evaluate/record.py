@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stream.debounce_rules import DebounceRule
-from tools.evaluate.matching import Matched
+from tools.evaluate.matching import Matched, match
 from tools.evaluate.truth import Video
 from tools.playback import BEGAN_S, Heard
 from tools.report import timelines
@@ -13,7 +13,6 @@ from tools.report.histogram import histogram
 from tools.report.record import Outcome, Run
 from tools.report.timelines import Filmed, Happened
 from tools.scenes.script import Episode
-from tools.sightings import Sighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class Judged:
 def recorded(run: Run, videos: Sequence[Video], judged: Judged) -> dict[str, Any]:
     """Give what a page needs beside the figures, ready for JSON."""
     heard, matched = judged.heard, judged.matched
-    false = [one for one in heard.sightings if not any(_belong(one, each) for each in judged.happened[one.camera])]
+    false = [one for each in matched for one in each.false_sightings]
     happened = [
         Happened(camera, one.behavior, one.start_s, one.end_s, _outcome(camera, one, judged))
         for camera, episodes in judged.happened.items()
@@ -51,11 +50,9 @@ def recorded(run: Run, videos: Sequence[Video], judged: Judged) -> dict[str, Any
 
 
 def _outcome(camera: str, episode: Episode, judged: Judged) -> Outcome:
-    if any(one.camera == camera and _belong(one, episode) for one in judged.heard.sightings):
+    """Match it as if nothing else were true: whatever is not false then belongs to it."""
+    rule = judged.rules[episode.behavior]
+    (alone,) = match({camera: [episode]}, judged.heard.sightings, {rule.behavior: rule.start_after_s})
+    if alone.false < alone.sightings:
         return "found"
-    is_due = episode.end_s - episode.start_s >= judged.rules[episode.behavior].start_after_s
-    return "missed" if is_due else "not expected"
-
-
-def _belong(sighting: Sighting, episode: Episode) -> bool:
-    return sighting.behavior == episode.behavior and sighting.overlaps(episode.start_s, episode.end_s)
+    return "missed" if alone.episodes else "not expected"

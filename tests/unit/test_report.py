@@ -149,6 +149,23 @@ def test_what_went_through_kafka_is_shown() -> None:
     assert [one.text for one in parsed.all("td") if one.text in {"yes", "no"}] == ["yes", "no"]
 
 
+def test_only_what_was_checked_is_said_to_be_right() -> None:
+    """Answers of another picture are the grid's and the open loop's, if either ran; through Kafka it is known at the end only."""
+    cells = [load()["grid"][0] | {"errors": 1}]
+    wrong = load() | {"grid": cells, "open_loop": load()["open_loop"] | {"errors": 2}}
+    neither = load() | {"grid": [], "saturation": None, "open_loop": None}
+    for document, said in ((load(), ["0"]), (wrong, ["3"]), (neither, [])):
+        assert tile("answers of another picture", document) == said
+    for kafka, said in ((through(), ["0"]), (through() | {"conservation": None}, ["not known"])):
+        assert tile("lost, repeated or wrong", neither | {"kafka": kafka}) == said
+
+
+def tile(name: str, document: dict[str, Any]) -> list[str]:
+    """What the page says of a figure."""
+    parsed = Parsed.of(rendered(document))
+    return [one.text for before, one in pairwise(parsed.all("dt", "dd")) if (before.name, before.text) == ("dt", name)]
+
+
 def colours(text: str) -> dict[str, str]:
     """The variables of a block of the style sheet."""
     return dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", text))

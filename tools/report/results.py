@@ -193,6 +193,7 @@ class OpenLoop:
     rate_fps: Finite
     p99_ms: Finite | None
     bound_ms: Finite
+    errors: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +220,8 @@ class Through:
     workers: int | None = None
     trials: tuple[Attempt, ...] = ()
     errors: int = 0
+    conservation: Mapping[str, int] | None = None
+    """What became of all that was published; None: interrupted before it was counted."""
 
 
 @dataclass(frozen=True, slots=True)

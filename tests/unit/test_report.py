@@ -75,10 +75,13 @@ def test_every_event_has_its_picture(document: dict[str, Any], pictured: int) ->
 
 def test_what_was_right_and_what_was_not_is_said_in_words() -> None:
     """Not by colour alone."""
-    right, invented, missed = (one.text for one in Parsed.of(rendered(demo())).all("li"))
+    page = Parsed.of(rendered(demo()))
+    right, invented, missed = (one.text for one in page.all("li"))
     assert ("right" in right, f"true 0:10.2{DASH}0:18.0" in right, "P(yes) 0.97" in right) == (True, True, True)
     assert "invented" in invented
     assert "missed" in missed
+    lane = page.all("svg")[0].attributes["aria-label"]
+    assert lane == "barking: true 0:10 to 0:18, 0:48 to 0:55 (missed); events 0:10 to 0:18, 0:30 to 0:38."
     gone, gained, shifted = (one.text for one in Parsed.of(rendered(difference())).all("li"))
     assert ("lost" in gone, "gained" in gained, "shifted" in shifted) == (True, True, True)
     assert "told 0:42.5 (+1.0 s)end told 0:51.0 (+1.0 s)before 0:40.0" in shifted

@@ -16,6 +16,7 @@ from stream.counts import Counts
 from stream.debounce_rules import DebounceRule
 from stream.types import Answer, Observation, Position
 from tests.unit.report_world import demo, difference, evaluation, load, side, through, timeline
+from tools.demo import figures
 from tools.demo.judge import judge
 from tools.demo.record import recorded
 from tools.demo.stage import Performance
@@ -78,9 +79,9 @@ def test_an_axis_of_time_has_words_of_a_clock() -> None:
     """At most seven of them, from the start to no further than the end."""
     assert [tick.word for tick in time_ticks(61.0)] == ["0:00", "0:15", "0:30", "0:45", "1:00"]
     assert [tick.word for tick in time_ticks(7200.0)][:2] == ["0:00:00", "0:30:00"]
-    for length_s in (0.4, 1.0, 59.0, 3599.0, 86_400.0, 30 * 86_400.0):
+    for length_s in (0.4, 1.0, 59.0, 3599.0, *(days * 86_400.0 for days in (1, 6, 6.5, 7, 12, 13, 14, 30, 365))):
         ticks = time_ticks(length_s)
-        assert 1 <= len(ticks) <= 8
+        assert 1 <= len(ticks) <= 7
         assert ticks[-1].share <= 1
     assert (clock(59.96, digits=1), clock(3661.2, digits=1), clock(5.0, 4000.0)) == ("1:00.0", "1:01:01.2", "0:00:05")
 
@@ -110,13 +111,22 @@ def test_a_performance_is_recorded_as_it_was_judged() -> None:
     rules = [DebounceRule(name, 0.65, 0.35, 1.5, 2.0, 2.0) for name in dict.fromkeys(each.behavior for each in scene.episodes)]
     verdict = judge({scene.camera: scene.episodes}, [right, wrong], {rule.behavior: rule.start_after_s for rule in rules})
     seen = [observed(scene.recorded_at_s + 1.0, 0.5, scene.camera)]
-    shown = recorded([scene], ["401-den"], Performance((), Counts(), tuple(seen), (0.4,)), verdict, rules)
+    counts = Counts(received=2, used=2, decoded=1, answered=1)
+    shown = recorded([scene], ["401-den"], Performance((), counts, tuple(seen), (0.4,)), verdict, rules)
     (drawn,) = shown.timelines
     assert (drawn.video, drawn.length_s) == ("401-den", scene.duration_s)
     assert sum(one.outcome == "missed" for lane in drawn.lanes for one in lane.truth or ()) == len(others)
     assert sorted(one.is_false for lane in drawn.lanes for one in lane.courses[0].told) == [False, True]
     delays, answers = shown.latency
     assert (delays.p50_s, delays.count, answers.p50_s) == (pytest.approx(1.7), 1, 0.4)
+
+    one = figures.Result(401, (scene.camera,), verdict, counts, 9.0, shown)
+    for results in ([one], [one, one]):
+        read_back = parse("demo.json", figures.as_json(results, {"name": "Kafka", "version": "4"}, run_of([side()])))
+        assert isinstance(read_back, Demo)
+        assert [(each.timelines, each.latency, each.frames) for each in read_back.seeds] == [
+            (shown.timelines, shown.latency, counts.as_dict()) for _ in results
+        ]
 
 
 @pytest.mark.parametrize(

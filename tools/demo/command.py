@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # torch, PyAV and aiokafka stay out of --help
 
     from tools.assembly import Device
     from tools.broker.find import FoundBroker
-    from tools.demo.report import Result, Shown
+    from tools.demo.figures import Result, Shown
     from tools.report.cards import Pictures
     from tools.scenes.planning import Scene
 
@@ -66,7 +66,7 @@ def demo(  # noqa: PLR0913  (a command's options)
     """
     from tools.assembly import open_device
     from tools.broker.find import find_broker
-    from tools.demo import report as figures
+    from tools.demo import figures
     from tools.devices import DeviceChoice
     from tools.report.provenance import run_of, side_of
     from tools.report.save import check_report
@@ -114,9 +114,9 @@ class _Show:
 def _perform(broker: "FoundBroker", device: "Device", seed: int, show: _Show) -> "tuple[Result, Pictures]":
     """Render, publish and judge one seed; with the pictures of its events."""
     from stream.kafka.topology import TopicNames
+    from tools.demo.figures import Result
     from tools.demo.judge import judge
     from tools.demo.record import recorded
-    from tools.demo.report import Result
     from tools.demo.stage import Stage
     from tools.demo.view import LiveView, verdict_table
     from tools.scenes.planning import plan
@@ -128,7 +128,8 @@ def _perform(broker: "FoundBroker", device: "Device", seed: int, show: _Show) ->
     run_id = f"demo-{seed}-{int(time.time())}"
     names = TopicNames(f"{run_id}.frames", f"{run_id}.alerts", DEFAULT_GROUP)
     stage = Stage(device, broker.connection, names, show.speed)
-    view = LiveView(tuple(sorted(scene.camera for scene in scenes)))
+    in_order = tuple(sorted(scene.camera for scene in scenes))
+    view = LiveView(in_order)
     with tempfile.TemporaryDirectory(prefix="pawsight-demo-") as folder:
         videos = _film(scenes, Path(folder))
         with _live(view):
@@ -145,8 +146,7 @@ def _perform(broker: "FoundBroker", device: "Device", seed: int, show: _Show) ->
     console.print(verdict_table(verdict))
     if show.svg is not None:
         console.save_svg(str(show.svg), title="tools/run demo")
-    names_of = tuple(sorted(scene.camera for scene in scenes))
-    return Result(seed, names_of, verdict, performance.counts, time.monotonic() - started_s, shown), pictures
+    return Result(seed, in_order, verdict, performance.counts, time.monotonic() - started_s, shown), pictures
 
 
 def _pictures(shown: "Shown", videos: Mapping[str, Path]) -> "Pictures":

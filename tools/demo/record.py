@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from stream.debounce_rules import DebounceRule
+from tools.demo.figures import Shown
 from tools.demo.judge import Verdict
-from tools.demo.report import Shown
 from tools.demo.stage import Performance
 from tools.report import timelines
 from tools.report.histogram import histogram

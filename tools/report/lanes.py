@@ -29,7 +29,7 @@ DASH = "\N{EN DASH}"
 
 _CURVE, _BAR, _GAP = 28.0, 8.0, 3.0
 """Heights: of the answers, of a bar of events, between them."""
-_MOST_TICKS = 6
+_MOST_STEPS = 6
 _STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 _MINUTE_S, _HOUR_S = 60, 3600
 _BROKEN = 5
@@ -49,7 +49,9 @@ def drawn(timeline: Timeline, places: Places) -> Html:
 
 def time_ticks(length_s: float) -> list[Tick]:
     """Give an axis of time its words: at most seven, at steps that a clock has."""
-    step_s = next((step_s for step_s in _STEPS_S if length_s / step_s <= _MOST_TICKS), _STEPS_S[-1] * -(-length_s // 604_800))
+    days_s = _STEPS_S[-1]
+    many_s = days_s * -(-length_s // (_MOST_STEPS * days_s))
+    step_s = next((step_s for step_s in _STEPS_S if length_s / step_s <= _MOST_STEPS), many_s)
     return [Tick(place * step_s / length_s, clock(place * step_s, length_s)) for place in range(floor(length_s / step_s) + 1)]
 
 
@@ -89,18 +91,18 @@ def _row(lane: Lane, timeline: Timeline, ticks: list[Tick], places: Places) -> H
 
 def words_of(lane: Lane, length_s: float) -> str:
     """Say what a lane shows, for those who cannot see it."""
-    told = [_stretches("true", [(one.start_s, one.end_s) for one in lane.truth], length_s)] if lane.truth is not None else []
+    told = []
+    if lane.truth is not None:
+        true = (f"{_stretch(one, length_s)}{' (missed)' if one.outcome == 'missed' else ''}" for one in lane.truth)
+        told.append(f"true {', '.join(true) or 'never'}")
     for course in lane.courses:
         name = f"events {course.name}".strip()
-        told.append(_stretches(name, [(one.start_s, one.end_s) for one in course.told], length_s))
+        told.append(f"{name} {', '.join(_stretch(one, length_s) for one in course.told) or 'never'}")
     return f"{lane.behavior}: {'; '.join(told)}."
 
 
-def _stretches(name: str, stretches: list[tuple[float, float | None]], length_s: float) -> str:
-    spans = (
-        f"{clock(start_s, length_s)} to {'the end' if end_s is None else clock(end_s, length_s)}" for start_s, end_s in stretches
-    )
-    return f"{name} {', '.join(spans) or 'never'}"
+def _stretch(one: Span, length_s: float) -> str:
+    return f"{clock(one.start_s, length_s)} to {'the end' if one.end_s is None else clock(one.end_s, length_s)}"
 
 
 def _summary(lane: Lane) -> str:

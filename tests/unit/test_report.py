@@ -187,12 +187,24 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
+def blended(colour: str, ground: str, share: float) -> str:
+    """A colour that lets its ground through."""
+    parts = zip(bytes.fromhex(colour[1:]), bytes.fromhex(ground[1:]), strict=True)
+    return f"#{bytes(round(share * one + (1 - share) * other) for one, other in parts).hex()}"
+
+
 def test_everything_can_be_told_from_its_ground() -> None:
-    """Text at 4.5 to 1 or more, marks at 3 to 1, light and dark; what is true is also said in words: 1.3."""
+    """Text at 4.5 to 1 or more, all marks at 3 to 1, pale ones, too, and P(yes) over what is true; light and dark."""
+    texts, grounds = {"ink", "soft", "link", "good", "bad"}, {"ground", "panel", "rule", "truth"}
+    pale = [rule for rule in re.findall(r"{([^{}]*)}", STYLE) if re.search(r"[^-]opacity", rule)]
     light, dark = (colours(block) for block in STYLE.split("@media (prefers-color-scheme: dark)")[:2])
     assert light.keys() == dark.keys()
     for scheme in (light, dark):
-        texts, marks = ("ink", "soft", "link", "good", "bad"), ("curve", "event", "before")
+        marks = {name: scheme[name] for name in scheme.keys() - texts - grounds}
+        assert {"curve", "event", "before", "edge", "s1", "s2", "s3", "s4"} <= marks.keys()
+        for rule in pale:
+            name, share = re.findall(r"var\(--(\w+)\).*[^-]opacity: ([.\d]+)", rule)[0]
+            marks[rule] = blended(scheme[name], scheme["ground"], float(share))
         assert {name for name in texts for ground in ("ground", "panel") if contrast(scheme[name], scheme[ground]) < 4.5} == set()
-        assert {name for name in marks if contrast(scheme[name], scheme["ground"]) < 3} == set()
-        assert contrast(scheme["truth"], scheme["ground"]) > 1.3
+        assert {name for name, colour in marks.items() if contrast(colour, scheme["ground"]) < 3} == set()
+        assert contrast(scheme["curve"], scheme["truth"]) >= 3

@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
 from pipeline.answers import Answers
 from pipeline.calibration import Platt, log_odds
 from pipeline.questions import Question, QuestionSet
 from stream.clock import ClockRules
+from stream.errors import StreamRefused
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.topology import TopicNames, create_topics
 from tests.integration.compiled import compiled
@@ -35,6 +37,7 @@ from tools.stress.kafka.observer import observing
 from tools.stress.kafka.pictures import Shape, album
 from tools.stress.kafka.rig import Pace, Rig
 from tools.stress.kafka.rig import Watched as Load
+from tools.stress.kafka.run import topics
 from tools.stress.kafka.trial import attempt, beside
 from tools.stress.kafka.workers import Workers
 
@@ -47,7 +50,7 @@ app.command()(stress)
 
 
 def test_two_cameras_through_kafka(broker: FoundBroker, tmp_path: Path) -> None:
-    """They hold; every picture is accounted for, every alert is its picture's, and no topic is left on the cluster."""
+    """They hold; every picture is accounted for, every alert is its picture's, and nothing is left on the cluster."""
     artifact = compiled(save_tiny(tmp_path / "model"), tmp_path / "artifact")
     questions, profile = tmp_path / "questions.toml", tmp_path / "profile.json"
     rule = "start_after_s = 0.5\nstart_above = 0.001\nstop_below = 0.0\nmin_share = 0.0"  # every behaviour starts
@@ -68,7 +71,7 @@ def test_two_cameras_through_kafka(broker: FoundBroker, tmp_path: Path) -> None:
     assert said["alerts_checked"] >= len(QUESTIONS.questions)
     assert said["foreign_alerts"] == said["errors"] == 0
     assert said["scene_pairs"] == 120 >= said["scene_pairs_told_apart"] > 0
-    assert _topics_left(broker) == []
+    assert _left(broker) == []
     assert said["cameras"] in (1, 2), f"so few are held even beside three times as many busy processes as cores: {said['trials']}"
     assert 0 < said["p50_ms"] <= said["p99_ms"]
     assert all(said["cpu_s_per_1000_frames"][part] >= 0 for part in ("decode", "device", "transaction", "total"))
@@ -77,11 +80,22 @@ def test_two_cameras_through_kafka(broker: FoundBroker, tmp_path: Path) -> None:
     assert through.worker_fps == said["cameras"], "two pictures a second of each camera, between two workers"
 
 
-def _topics_left(broker: FoundBroker) -> list[str]:
-    from confluent_kafka.admin import AdminClient
+def _left(broker: FoundBroker) -> list[str]:
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+    groups = [each.group_id for each in admin.list_consumer_groups().result(30).valid]
+    return [name for name in (*admin.list_topics(timeout=30).topics, *groups) if name.startswith("stress-")]
 
-    found = AdminClient({"bootstrap.servers": broker.bootstrap_servers}).list_topics(timeout=30).topics
-    return [name for name in found if name.startswith("stress-")]
+
+def test_what_was_never_created_is_no_complaint(broker: FoundBroker, capsys: pytest.CaptureFixture[str]) -> None:
+    """A cluster that refuses topics, or has lost one: all others are deleted, and the group that nobody joined is not missed."""
+    theirs = replace(broker, own=None)
+    with pytest.raises(StreamRefused, match="frames was not created"), topics(theirs, -5):
+        pass
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+    with topics(theirs, 2) as names:
+        admin.delete_topics([names.alerts])[names.alerts].result(30)
+    assert _left(broker) == []
+    assert "left on the cluster" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("form", ["stills", "segments"])

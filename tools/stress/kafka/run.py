@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+from aiokafka.protocol.admin import DeleteGroupsRequest
 from rich.markup import escape
 
 from stream.clock import ClockRules
@@ -55,14 +56,14 @@ class Fleet:
 
 
 def run(load: Load, fleet: Fleet, through: Through, report: Report) -> None:
-    """Measure; `through` holds what was found when this returns or raises. On a cluster the run's topics are deleted at the end.
+    """Measure; `through` holds what was found when this returns or raises. On a cluster topics and group are deleted at the end.
 
     Raises:
         CommandError: no broker can be started, or it or a worker ended or stands still.
         DeviceLost: a worker lost its device.
         SourceLost, StreamRefused: the cluster does not answer, or does not allow it.
     """
-    with find_broker(fleet.bootstrap_servers) as found, _topics(found, through.partitions) as names:
+    with find_broker(fleet.bootstrap_servers) as found, topics(found, through.partitions) as names:
         books = Books([[] for _ in range(through.partitions)])
         with Workers(through.workers, _options(fleet, found, names)) as workers:
             err.print(f"starting workers: {through.workers}; each loads the model and joins the group", soft_wrap=True)
@@ -98,27 +99,37 @@ def _options(fleet: Fleet, found: FoundBroker, names: TopicNames) -> list[str]:
 
 
 @contextmanager
-def _topics(found: FoundBroker, partitions: int) -> Iterator[TopicNames]:
-    """Create topics that nobody else uses; on somebody's cluster delete them at the end, or say that they are left."""
+def topics(found: FoundBroker, partitions: int) -> Iterator[TopicNames]:
+    """Create topics that nobody else uses; on somebody's cluster delete them and the group at the end, or say what is left.
+
+    Raises:
+        SourceLost, StreamRefused: the cluster does not answer, or does not allow it; those that it allowed are deleted.
+    """
     run_id = f"stress-{time.time_ns()}"
     names = TopicNames(f"{run_id}-frames", f"{run_id}-alerts", run_id)
-    asyncio.run(create_topics(found.connection, names, partitions=partitions))
     try:
+        asyncio.run(create_topics(found.connection, names, partitions=partitions))
         yield names
     finally:
-        if found.own is None:
-            asyncio.run(_delete(found.connection, [names.frames, names.alerts, names.dead_letters, names.state]))
+        if found.own is None and (left := asyncio.run(_delete(found.connection, names))):
+            said = escape(", ".join(left))
+            err.print(f"[yellow]left on the cluster:[/] {said}: delete them with its own tools", soft_wrap=True)
 
 
-async def _delete(connection: KafkaConnection, topics: list[str]) -> None:
+async def _delete(connection: KafkaConnection, names: TopicNames) -> list[str]:
+    """Delete the run's topics and group; give those that are left."""
+    ours = [names.frames, names.alerts, names.dead_letters, names.state]
     admin = AIOKafkaAdminClient(**connection.client_options())
     try:
         await admin.start()
-        response = await admin.delete_topics(topics)
-        left = [topic for topic, code in response.topic_error_codes if code]
+        response = await admin.delete_topics(ours)
+        left = {topic for topic, code in response.topic_error_codes if code} & set(await admin.list_topics())
+        coordinator = await admin.find_coordinator(names.group)
+        response = await admin._client.send(coordinator, DeleteGroupsRequest([names.group]))  # noqa: SLF001  (it has no call for it)
+        refused = {group for group, code in response.results if code}
+        left |= {group for group, _ in await admin.list_consumer_groups([coordinator]) if group in refused}
     except (KafkaError, OSError):
-        left = topics
+        return [*ours, names.group]
     finally:
         await admin.close()
-    if left:
-        err.print(f"[yellow]left on the cluster:[/] {escape(', '.join(left))}: delete them with its own tools", soft_wrap=True)
+    return sorted(left)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -39,7 +40,7 @@ from tools.stress.kafka.rig import Pace, Rig
 from tools.stress.kafka.rig import Watched as Load
 from tools.stress.kafka.run import topics
 from tools.stress.kafka.trial import attempt, beside
-from tools.stress.kafka.workers import Workers
+from tools.stress.kafka.workers import Workers, usage
 
 ASKED = QuestionSet((Question("left", "is the left pixel bright?"), Question("right", "and the right one?")))
 """What `Watched` answers without an engine."""
@@ -140,6 +141,19 @@ def test_a_broker_that_dies_ends_the_run_with_a_sentence(broker: FoundBroker, na
         assert found.own is not None
         with pytest.raises(CommandError, match=r"the broker ended by itself \(exit status -9\)\. The end of its log"):
             asyncio.run(asyncio.wait_for(load(found.connection, found.own.process, nobody), 60))
+
+
+@pytest.mark.filterwarnings("ignore:.*socket:pytest.PytestUnraisableExceptionWarning")  # the leash that was never tied
+def test_a_worker_that_cannot_be_started_leaves_nothing_of_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither processes nor logs."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    workers = Workers(2, ["scenes", "--out", str(tmp_path / "videos"), "--cameras", "64"])
+    (folder,) = tmp_path.iterdir()
+    (folder / "worker-2.log").mkdir()
+    with pytest.raises(IsADirectoryError):
+        workers.__enter__()
+    assert [usage(pid) for pid in workers.pids] == [None]
+    assert not folder.exists()
 
 
 PROBE = """

@@ -96,7 +96,12 @@ class Workers:
 
     def __enter__(self) -> Self:
         """Start all; they compile nothing, but take seconds to load."""
-        self._leashed = [start_on_leash(self._command, log, grace_s=STOP_TIMEOUT_S) for log in self._logs]
+        try:
+            for log in self._logs:
+                self._leashed.append(start_on_leash(self._command, log, grace_s=STOP_TIMEOUT_S))
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

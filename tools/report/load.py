@@ -53,15 +53,14 @@ def _through(kafka: Through) -> Html:
     ]
     parts = [tag("h3", "Through Kafka"), tiles(told)]
     if kafka.trials:
-        columns = ("cameras", "asked frames/s", "held", "lag grows by", "p50", "p99")
+        columns = ("cameras", "asked frames/s", "held", "lag grows by", "p50, ms", "p99, ms")
         rows = [
             (
                 str(one.cameras),
                 f"{one.asked_fps:.1f}",
                 "yes" if one.held else "no",
                 "-" if one.lag_growth is None else f"{100 * one.lag_growth:.1f} %",
-                _ms(one.p50_ms),
-                _ms(one.p99_ms),
+                *("-" if milliseconds is None else f"{milliseconds:,.0f}" for milliseconds in (one.p50_ms, one.p99_ms)),
             )
             for one in kafka.trials
         ]

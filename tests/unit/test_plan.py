@@ -120,6 +120,9 @@ def test_notes_say_what_the_figures_do_not(tmp_path: Path) -> None:
     assert any(
         "a worker held 50 frames/s through Kafka, and is planned for 70: plan --utilisation 0.5 " in each for each in through
     )
+    several = sheet_of(str(profile_file(tmp_path, kafka=kafka | {"workers": 2, "commit_p99_ms": 903.4}))).notes
+    seen = "each of 2 workers held 50 frames/s through Kafka (99 % committed within 903 ms of capture), and is planned for 70"
+    assert any(seen in each for each in several)
     assert any("5.6 processors of 4 vCPUs" in each for each in through), "70 frames/s x 2 workers x 40 s of 1,000"
     assert (
         sheet_of(str(profile_file(tmp_path, kafka=kafka | {"worker_fps": 70.0, "worker_cpu_s_per_1000_frames": 28.0}))).notes

@@ -254,9 +254,11 @@ def _through_kafka(planned_fps: float, row: Row, work: Working) -> Iterator[str]
     through = work.measured.profile.kafka
     if through is not None and planned_fps > through.worker_fps:
         held = _at_most(through.worker_fps / work.speed.throughput_fps.value)
+        who = "a worker" if through.workers == 1 else f"each of {through.workers} workers"
+        within = "" if through.commit_p99_ms is None else f" (99 % committed within {through.commit_p99_ms:.0f} ms of capture)"
         yield (
-            f"{row.label}: beside broker and cameras on one host a worker held {through.worker_fps:.3g} frames/s through Kafka, "
-            f"and is planned for {planned_fps:.3g}: plan --utilisation {held} or less, or measure with a broker elsewhere"
+            f"{row.label}: beside broker and cameras on one host {who} held {through.worker_fps:.3g} frames/s through Kafka"
+            f"{within}, and is planned for {planned_fps:.3g}: plan --utilisation {held} or less, or measure with a broker elsewhere"
         )
 
 

@@ -22,7 +22,7 @@ from pipeline.answers import Answers
 from pipeline.calibration import Platt, log_odds
 from pipeline.questions import Question, QuestionSet
 from stream.clock import ClockRules
-from stream.errors import StreamRefused
+from stream.errors import SourceLost, StreamRefused
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.topology import TopicNames, create_topics
 from tests.integration.compiled import compiled
@@ -97,6 +97,16 @@ def test_what_was_never_created_is_no_complaint(broker: FoundBroker, capsys: pyt
         admin.delete_topics([names.alerts])[names.alerts].result(30)
     assert _left(broker) == []
     assert "left on the cluster" not in capsys.readouterr().err
+
+
+def test_a_broker_that_cannot_be_had_is_told_before_anything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even before the artifact is looked for."""
+    options = ["--artifact", str(tmp_path / "none"), "--through", "kafka"]
+    with pytest.raises(SourceLost, match=r"no Kafka broker can be used at 127\.0\.0\.1:1\."):
+        CliRunner().invoke(app, [*options, "--bootstrap-servers", "127.0.0.1:1"], catch_exceptions=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CommandError, match="no Kafka broker: `java` was not found on PATH"):
+        CliRunner().invoke(app, options, catch_exceptions=False)
 
 
 @pytest.mark.parametrize("form", ["stills", "segments"])

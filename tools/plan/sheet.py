@@ -258,7 +258,8 @@ def _through_kafka(planned_fps: float, row: Row, work: Working) -> Iterator[str]
         within = "" if through.commit_p99_ms is None else f" (99 % committed within {through.commit_p99_ms:.0f} ms of capture)"
         yield (
             f"{row.label}: beside broker and cameras on one host {who} held {through.worker_fps:.3g} frames/s through Kafka"
-            f"{within}, and is planned for {planned_fps:.3g}: plan --utilisation {held} or less, or measure with a broker elsewhere"
+            f"{within}, and is planned for {planned_fps:.3g}: plan --utilisation {held} or less, "
+            "or measure with a broker elsewhere"
         )
 
 

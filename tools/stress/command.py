@@ -33,6 +33,7 @@ from tools.stress.kafka.options import (
     ThroughOption,
     Wanted,
     WorkersOption,
+    check_broker,
     parse,
 )
 
@@ -136,6 +137,7 @@ def stress(  # noqa: PLR0913  (a command's options)
         msg = f"--p99-ms {p99_ms:g} is what the open loop must hold: add --open-loop, or leave it out"
         raise CommandError(msg)
     wanted = parse(Said(through, fps, size, form, workers, partitions, camera_count), ask)
+    check_broker(wanted, bootstrap_servers)
     bound_s = None if p99_ms is None else p99_ms / 1000
     plan = Plan(parse_counts("--servers", servers), parse_counts("--clients", clients), seconds, open_loop, bound_s, seed)
     asked = load_questions(questions).questions

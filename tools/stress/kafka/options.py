@@ -1,5 +1,6 @@
 """Options of `stress` that are of the way through Kafka, and what they mean together."""
 
+import asyncio
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -123,6 +124,25 @@ def parse(said: Said, ask: Literal["all", "one"]) -> Wanted | None:
         msg = f"--cameras {cameras}: {partitions} partitions take {most} cameras at most: give --partitions {more} or more"
         raise CommandError(msg)
     return Wanted(fps, _size(said.size or _SIZE, form), form, workers, partitions, cameras)
+
+
+def check_broker(wanted: Wanted | None, bootstrap_servers: str | None) -> None:
+    """See before minutes of measuring that there is a broker, or that one can be started.
+
+    Raises:
+        CommandError: none can be started.
+        SourceLost, StreamRefused: the one that is named does not answer, or does not let us in.
+    """
+    from stream.kafka.topology import reachable
+    from tools.broker.find import broker_jars
+    from tools.settings import kafka_connection
+
+    if wanted is None:
+        return
+    if bootstrap_servers is None:
+        broker_jars()
+    else:
+        asyncio.run(reachable(kafka_connection(bootstrap_servers)))
 
 
 def _refuse_alone(said: Said) -> None:

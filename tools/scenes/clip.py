@@ -37,13 +37,18 @@ def shots(key: tuple[int, ...], size: tuple[int, int], count: int, fps: float) -
 
 def closed_group(pictures: Sequence[NDArray[np.uint8]], rate: Fraction) -> bytes:
     """Encode RGB pictures of even sides as one closed group, `rate` of them a second."""
+    return h264(pictures, "rgb24", rate, ENCODER | {"g": str(len(pictures))})
+
+
+def h264(pictures: Sequence[NDArray[np.uint8]], channels: str, rate: Fraction | int, options: dict[str, str]) -> bytes:
+    """Encode pictures of even sides, whose channels are `rgb24` or `bgr24`, as MP4 with these options of libx264."""
     file = BytesIO()
     with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=rate, options=ENCODER | {"g": str(len(pictures))})
+        stream = container.add_stream("libx264", rate=rate, options=options)
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
         for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format=channels)))
         container.mux(stream.encode())
     return file.getvalue()

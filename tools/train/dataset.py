@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.scenes.clip import h264
 from tools.scenes.moments import BEHAVIORS, labels
 from tools.scenes.pen import CLASSES
 from tools.scenes.render import View, render, render_with_classes
@@ -118,17 +119,7 @@ def clip(seed: int, index: int) -> tuple[NDArray[np.uint8], tuple[bool, ...]]:
 
 
 def _last_after_h264(frames: list[NDArray[np.uint8]], options: dict[str, str]) -> NDArray[np.uint8]:
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=CLIP_FPS, options=options)
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.thread_count = 1
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="bgr24")))
-        container.mux(stream.encode())
-    file.seek(0)
-    with av.open(file, "r") as video:
+    with av.open(io.BytesIO(h264(frames, "bgr24", CLIP_FPS, options)), "r") as video:
         video.streams.video[0].thread_count = 1
         *_, last = video.decode(video=0)
     return np.asarray(last.to_ndarray(format="rgb24"), np.uint8)

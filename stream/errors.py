@@ -6,6 +6,7 @@ StreamError
 +-- SourceLost         the source cannot be read any more; the process ends and is restarted
 +-- StateRefused       a camera's stored state is of another version or damaged; its partition must not go on from it
 +-- StreamRefused      the stream must not be started as it is configured; the process ends with this sentence
+    +-- TopicMissing   a topic, or a partition of it, is not there
 """
 
 
@@ -43,3 +44,7 @@ class StateRefused(StreamError):
 
 class StreamRefused(StreamError):
     """A wrong topic, setting or permission: restarting does not help before somebody mends it."""
+
+
+class TopicMissing(StreamRefused):
+    """A topic that is not there, or may not be seen, or that lacks a partition."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from stream.alerts import AlertContext, binary
-from stream.errors import SourceLost, StateRefused, StreamRefused
+from stream.errors import SourceLost, StateRefused, TopicMissing
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.dead_letters import dead_letter_record, reference
 from stream.kafka.faults import as_stream_error, refusal
@@ -84,6 +84,7 @@ class Keeper:
 
         Raises:
             SourceLost: it failed too often.
+            TopicMissing: the state is not there.
             StreamRefused: not allowed.
         """
         self.incarnation = incarnation
@@ -255,7 +256,7 @@ class Keeper:
             raise
 
     def _end_if_refused(self, error: Exception) -> None:
-        if isinstance(error, StreamRefused):
+        if isinstance(error, TopicMissing):
             self.discard()
             raise error
         if refusal(error) is not None:

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
 from stream.alerts import AlertRecord
+from stream.errors import TopicMissing
 from stream.kafka.commits import Commits
 from stream.kafka.committed import committed_reader, read
 from stream.kafka.connection import KafkaConnection
@@ -28,6 +29,8 @@ SOURCE_HEADER = "ce_source"
 ID_HEADER = "ce_id"
 MAX_BATCH_BYTES = 512 * 1024
 """A tick's states in a few requests; half of what a topic takes by default."""
+ASK_AGAIN_S = 5.0
+"""Between two questions whether a topic is there: a broker that has just begun, or is apart, may not know of it yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +112,8 @@ class PartitionClient:
         """See `Port`."""
         try:
             return await self._end(TopicPartition(self._names.state, self._tp.partition))
-        except KafkaTimeoutError:  # what the client says of a topic that is gone, too, and would say for ever
-            await partition_count(self._connection, self._names.state)
+        except KafkaTimeoutError:  # what the client says of a partition that is not there, too, and would say for ever
+            await self._look_for_state()
             raise
 
     async def state_records(self, end: int) -> AsyncIterator[tuple[bytes, bytes | None]]:
@@ -197,6 +200,23 @@ class PartitionClient:
     def _writer(self) -> AIOKafkaProducer:
         assert self._producer is not None, f"{self._tp} has no writer"
         return self._producer
+
+    async def _look_for_state(self) -> None:
+        """Return if the state's partition is there; believe that it is not only if it is said twice."""
+        try:
+            await self._see_state()
+        except TopicMissing:
+            await asyncio.sleep(ASK_AGAIN_S)
+            await self._see_state()
+
+    async def _see_state(self) -> None:
+        count, number = await partition_count(self._connection, self._names.state), self._tp.partition
+        if number >= count:
+            msg = (
+                f"topic {self._names.state!r} at {self._connection.bootstrap_servers} has {count} partitions, and none for "
+                f"partition {number} of {self._names.frames!r}: they must have the same number"
+            )
+            raise TopicMissing(msg)
 
     async def _end(self, tp: TopicPartition) -> int:
         """High watermark: the group's consumer reads uncommitted records, too."""

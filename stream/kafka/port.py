@@ -54,7 +54,11 @@ class Port(Protocol):
         ...
 
     async def state_end(self) -> int:
-        """Give the high watermark of the state."""
+        """Give the high watermark of the state.
+
+        Raises:
+            TopicMissing: it has no such partition, which no further try mends.
+        """
         ...
 
     def state_records(self, end: int) -> AsyncIterator[tuple[bytes, bytes | None]]:

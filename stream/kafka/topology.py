@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import InvalidReplicationFactorError, NoError, TopicAlreadyExistsError, for_code
 
-from stream.errors import StreamRefused
+from stream.errors import StreamRefused, TopicMissing
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.faults import reaching
 
@@ -207,7 +207,8 @@ async def partition_count(connection: KafkaConnection, topic: str) -> int:
 
     Raises:
         SourceLost: no broker answers.
-        StreamRefused: there is no such topic, or it may not be described.
+        TopicMissing: there is no such topic, or it may not be described.
+        StreamRefused: the cluster does not let us look.
     """
     async with reaching(connection), _administration(connection) as admin:
         found = await _partition_counts(admin)
@@ -234,8 +235,8 @@ async def check_partitions(connection: KafkaConnection, names: TopicNames) -> No
             raise StreamRefused(msg)
 
 
-def _missing(connection: KafkaConnection, topic: str) -> StreamRefused:
-    return StreamRefused(
+def _missing(connection: KafkaConnection, topic: str) -> TopicMissing:
+    return TopicMissing(
         f"topic {topic!r} does not exist at {connection.bootstrap_servers} (or may not be described): "
         "create it with `tools/run topics`, or name another one"
     )

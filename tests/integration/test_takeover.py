@@ -1,19 +1,22 @@
 """Owners that do not wait for each other, on a real broker: fences, zombies, late transactions, half of a transaction."""
 
 import asyncio
+import time
+from dataclasses import replace
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
 from stream.alerts import AlertContext, binary
-from stream.errors import StreamRefused
+from stream.errors import SourceLost, TopicMissing
 from stream.kafka.commits import Commits
+from stream.kafka.connection import KafkaConnection
 from stream.kafka.exactly_once import ExactlyOnce
-from stream.kafka.partition_client import Cluster, DeliveryConfig, PartitionClient
+from stream.kafka.partition_client import ASK_AGAIN_S, Cluster, DeliveryConfig, PartitionClient
 from stream.kafka.partition_client import Group as Membership
 from stream.kafka.retired import Retired
-from stream.kafka.topology import TopicNames, create_topics
+from stream.kafka.topology import TopicNames, create_topics, partition_count
 from stream.ports import Poll, Tick
 from stream.protocol import Policy
 from stream.types import CameraEvent, Kind
@@ -48,24 +51,58 @@ async def test_fenced_owner_takes_its_partition_up_again(broker: FoundBroker, na
     assert (await group.record()).resume_offset == 5
 
 
-async def test_state_topic_that_is_gone_is_named(broker: FoundBroker, names: TopicNames) -> None:
-    """The client only says that it got no answer in time, of a topic that is there and of one that is not."""
-    await made(broker, names)
+class Late:
+    """A consumer that gets no answer in time."""
 
-    class Late:
-        async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
-            raise KafkaTimeoutError(partitions)
+    async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """Say so."""
+        raise KafkaTimeoutError(partitions)
 
-        async def commit(self, offsets: dict[TopicPartition, int]) -> None:
-            """Nothing is committed here."""
+    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
+        """Nothing is committed here."""
 
+
+def late(connection: KafkaConnection, names: TopicNames, partition: int = 0) -> PartitionClient:
+    """A partition's client whose consumer gets no answer in time."""
     consumer = Late()
-    for group, error in ((names.group, KafkaTimeoutError), ("of a typo", StreamRefused)):
-        topics = TopicNames(names.frames, names.alerts, group)
-        cluster = Cluster(broker.connection, topics, "/pawsight", DeliveryConfig("one"), Retired())
-        client = PartitionClient(TopicPartition(names.frames, 0), Membership(consumer, Commits(consumer.commit)), cluster)
-        with pytest.raises(error):
-            await client.state_end()
+    cluster = Cluster(connection, names, "/pawsight", DeliveryConfig("one"), Retired())
+    return PartitionClient(TopicPartition(names.frames, partition), Membership(consumer, Commits(consumer.commit)), cluster)
+
+
+async def test_state_that_is_not_there_is_named(broker: FoundBroker, names: TopicNames) -> None:
+    """The client only says that it got no answer in time, of a partition that is there and of one that is not."""
+    await made(broker, names)
+    with pytest.raises(KafkaTimeoutError):
+        await late(broker.connection, names).state_end()
+    with pytest.raises(TopicMissing, match=r"of a typo\.state' does not exist"):
+        await late(broker.connection, replace(names, group="of a typo")).state_end()
+    with pytest.raises(TopicMissing, match=r"has 1 partitions, and none for partition 3 .* same number"):
+        await late(broker.connection, names, 3).state_end()
+
+
+async def test_state_is_not_gone_because_one_answer_says_so(
+    broker: FoundBroker, names: TopicNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that knows nothing yet is asked again some seconds later."""
+    await made(broker, names)
+    answers: list[float] = []
+
+    async def at_first_not(connection: KafkaConnection, topic: str) -> int:
+        answers.append(time.monotonic())
+        if len(answers) == 1:
+            raise TopicMissing(topic)
+        return await partition_count(connection, topic)
+
+    monkeypatch.setattr("stream.kafka.partition_client.partition_count", at_first_not)
+    with pytest.raises(KafkaTimeoutError):
+        await late(broker.connection, names).state_end()
+    assert answers[1] - answers[0] >= ASK_AGAIN_S
+
+
+async def test_state_that_nobody_answers_for_is_worth_a_restart(names: TopicNames) -> None:
+    """Nobody listens: that says nothing of the topic."""
+    with pytest.raises(SourceLost, match=r"127\.0\.0\.1:1\b"):
+        await late(KafkaConnection("127.0.0.1:1"), names).state_end()
 
 
 async def test_second_owner_fences_the_first(broker: FoundBroker, names: TopicNames) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from aiokafka.errors import KafkaError, TransactionalIdAuthorizationFailed
 
-from stream.errors import SourceLost, StreamRefused
+from stream.errors import SourceLost, StreamError, StreamRefused, TopicMissing
 from stream.protocol import MAX_FAILURES
 from stream.state_codec import decode_camera
 from stream.state_records import PartitionRecord
@@ -94,13 +94,28 @@ async def test_topic_that_is_gone_ends_the_worker(name: str) -> None:
 
     async def miss() -> None:
         msg = "topic 'frames.pets.state' does not exist"
-        raise StreamRefused(msg)
+        raise TopicMissing(msg)
 
     stage = kept()
     stage.cluster.faults = {name: [miss]}
-    with pytest.raises(StreamRefused, match="does not exist"):
+    with pytest.raises(TopicMissing, match="does not exist"):
         await stage.opened()
     assert [port.is_discarded for port in stage.cluster.ports] == [True]
+
+
+@pytest.mark.parametrize(
+    "error", [SourceLost("nobody answers"), StreamRefused("[kafka] settings: the certificate is unreadable")]
+)
+async def test_what_may_pass_is_tried_again(error: StreamError) -> None:
+    """A broker that is away, or a certificate that is just being replaced: the next try succeeds."""
+
+    async def once() -> None:
+        raise error
+
+    stage = kept()
+    stage.cluster.faults = {"state_end": [once]}
+    await stage.opened()
+    assert [port.is_discarded for port in stage.cluster.ports] == [True, False]
 
 
 async def test_failures_in_a_row_end_the_worker() -> None:

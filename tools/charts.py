@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools.errors import CommandError
+from tools.outputs import check_writable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,14 +22,12 @@ def check_chart(option: str, path: Path) -> None:
     """See before minutes of measuring that a chart can be drawn.
 
     Raises:
-        CommandError: naming the option: no PNG or SVG, no such folder, or matplotlib is missing.
+        CommandError: naming the option: no PNG or SVG, it cannot be written, or matplotlib is missing.
     """
     if path.suffix.lower() not in {".png", ".svg"}:
         msg = f"{option} {path}: give a name that ends in .png or .svg"
         raise CommandError(msg)
-    if not path.absolute().parent.is_dir():
-        msg = f"{option} {path}: there is no folder {path.absolute().parent}: make it first"
-        raise CommandError(msg)
+    check_writable(option, path)
     if find_spec("matplotlib") is None:
         msg = f"{option} needs matplotlib, which is not installed: start the command by tools/run, which installs it"
         raise CommandError(msg)

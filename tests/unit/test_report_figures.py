@@ -21,12 +21,13 @@ from tools.demo.judge import judge
 from tools.demo.record import recorded
 from tools.demo.stage import Performance
 from tools.errors import CommandError
+from tools.outputs import check_writable
 from tools.report.histogram import histogram, nice_step
 from tools.report.lanes import clock, time_ticks
 from tools.report.provenance import run_of
 from tools.report.record import Told, Trace
 from tools.report.results import Demo, Difference, Evaluation, Load, Profile, parse, read
-from tools.report.save import check_report, save_page
+from tools.report.save import save_page
 from tools.report.timelines import MOST_POINTS, Filmed, Happened, Heard, thinned, timelines
 from tools.scenes.planning import plan
 from tools.screen import write_json
@@ -226,17 +227,17 @@ def test_a_trace_without_answers_is_refused() -> None:
 def test_a_page_that_could_not_be_written_is_refused_beforehand(tmp_path: Path) -> None:
     """Not after minutes of work."""
     with pytest.raises(CommandError, match=r"--report .*it is a folder"):
-        check_report("--report", tmp_path)
+        check_writable("--report", tmp_path)
     with pytest.raises(CommandError, match=r"there is no folder .*: make it first"):
-        check_report("--report", tmp_path / "none" / "out.html")
+        check_writable("--report", tmp_path / "none" / "out.html")
     there = tmp_path / "there.html"
     there.write_text("as it was", encoding="utf-8")
-    check_report("--report", there)
-    check_report("--report", tmp_path / "new.html")
+    check_writable("--report", there)
+    check_writable("--report", tmp_path / "new.html")
     assert [(path.name, path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()] == [("there.html", "as it was")]
     for locked in (Path("/proc/out.html"), Path(sys.executable).resolve()):  # for root, too: no files are made here, and it runs
         with pytest.raises(CommandError, match=rf"--report {locked}: .*: give a file that can be written"):
-            check_report("--report", locked)
+            check_writable("--report", locked)
 
 
 def test_lists_of_numbers_stand_on_a_line(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """`tools/run calibrate`: scores that mean what they say, and thresholds for a stated rate of false alerts."""
 
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from tools.errors import CommandError
 from tools.options import DEMO_QUESTIONS, ArtifactOption, CamerasOption, DeviceOption, JsonOption, ModelOption, QuestionsOption
+from tools.outputs import check_writable
 from tools.screen import err, out, steps_bar, write_json
 
 if TYPE_CHECKING:  # torch, PyAV and scikit-learn stay out of --help
@@ -84,7 +84,10 @@ def calibrate(  # noqa: PLR0913  (a command's options)
     from tools.devices import DeviceChoice
 
     original = Original.read(questions)
-    _refuse_out(write_to, questions)
+    if write_to.resolve() == questions.resolve():
+        msg = f"--out {write_to} is what is calibrated, and is needed to calibrate again: give another file"
+        raise CommandError(msg)
+    check_writable("--out", write_to)
     here = _Material.of(videos, truth, original.asked)
     there = _check_material(check, check_truth, original.asked)
     _refuse_rate(per_day, here.length_days, "hold")
@@ -108,21 +111,6 @@ def calibrate(  # noqa: PLR0913  (a command's options)
     recordings, days = len(here.recordings), watched.camera_days
     write(write_to, found, original, Provenance(manifest, truth.name, here.truth_sha256, recordings, days, per_day))
     err.print(f"written: {escape(str(write_to))}", soft_wrap=True)
-
-
-def _refuse_out(write_to: Path, questions: Path) -> None:
-    """See before hours of answering that the file can be written."""
-    if write_to.resolve() == questions.resolve():
-        msg = f"--out {write_to} is what is calibrated, and is needed to calibrate again: give another file"
-        raise CommandError(msg)
-    folder = write_to.absolute().parent
-    if write_to.is_dir() or not folder.is_dir():
-        reason = "is a folder" if write_to.is_dir() else f"cannot be written: there is no folder {folder}"
-        msg = f"--out {write_to} {reason}"
-        raise CommandError(msg)
-    if not os.access(write_to if write_to.exists() else folder, os.W_OK):
-        msg = f"--out {write_to} must not be written by this user: give another file"
-        raise CommandError(msg)
 
 
 def _refuse_nothing(watched: "Watched") -> None:

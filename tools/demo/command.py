@@ -26,6 +26,7 @@ from tools.options import (
     parse_seeds,
     parse_speed,
 )
+from tools.outputs import check_writable
 from tools.screen import err, progress_bar, write_json
 
 if TYPE_CHECKING:  # torch, PyAV and aiokafka stay out of --help
@@ -69,14 +70,13 @@ def demo(  # noqa: PLR0913  (a command's options)
     from tools.demo import figures
     from tools.devices import DeviceChoice
     from tools.report.provenance import run_of, side_of
-    from tools.report.save import check_report
 
     # its notices while fresh topics and a fresh group settle would tear the live view; what fails for good is raised
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     wanted = parse_seeds(seeds) if seeds else range(seed, seed + 1)
     show = _Show(camera_count, parse_speed(speed), svg, has_pictures=report is not None, is_one=len(wanted) == 1)
     if report is not None:
-        check_report("--report", report)
+        check_writable("--report", report)
     started_s = time.monotonic()
     choice = DeviceChoice.of(model, artifacts, devices, questions)
     with find_broker(bootstrap_servers) as broker, open_device(choice, None) as device:

@@ -22,6 +22,7 @@ from tools.options import (
     QuestionsOption,
     ReportOption,
 )
+from tools.outputs import check_writable
 from tools.screen import err, out, write_json
 
 if TYPE_CHECKING:  # torch and PyAV stay out of --help
@@ -63,10 +64,10 @@ def diff(  # noqa: PLR0913  (a command's options)
     from tools.playback import BEGAN_S
     from tools.recordings import Placement, find
     from tools.report.provenance import readable
-    from tools.report.save import check_report, save_report
+    from tools.report.save import save_report
 
     if report is not None:
-        check_report("--report", report)
+        check_writable("--report", report)
     recordings = find(videos, Placement(BEGAN_S))
     choice = DeviceChoice.of(model, artifacts, devices, questions)
     sides = [_side(said, choice) for said in (before, after)]

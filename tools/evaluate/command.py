@@ -21,6 +21,7 @@ from tools.options import (
     QuestionsOption,
     ReportOption,
 )
+from tools.outputs import check_writable
 from tools.screen import err, out, write_json
 
 if TYPE_CHECKING:  # torch, PyAV and scikit-learn stay out of --help
@@ -70,12 +71,12 @@ def evaluate(  # noqa: PLR0913  (a command's options)
     from tools.questions import load_questions
     from tools.recordings import Placement, find, length_s
     from tools.report.provenance import run_of, side_of
-    from tools.report.save import check_report, save_report
+    from tools.report.save import save_report
 
     if plots is not None:
         _prepare(plots)
     if report is not None:
-        check_report("--report", report)
+        check_writable("--report", report)
     recordings = find(videos, Placement(BEGAN_S))
     rules = load_questions(questions).debounce.by_behavior
     judged = [Video(each.camera, each.url, length_s(each)) for each in recordings]

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from tools.outputs import check_writable
 from tools.screen import err
 
 
@@ -34,10 +35,10 @@ def report(
     from tools.recordings import Placement, find
     from tools.report.chapters import moments
     from tools.report.results import read
-    from tools.report.save import check_report, save_page
+    from tools.report.save import save_page
     from tools.report.thumbnails import take
 
-    check_report("--out", out)
+    check_writable("--out", out)
     found = [read(path) for path in results]
     pictures = take(moments(found), find(videos, Placement())) if videos else None
     save_page("--out", out, found, pictures)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 from rich.markup import escape
@@ -15,25 +14,6 @@ from tools.report.page import page
 from tools.report.results import Result, parse
 from tools.report.thumbnails import take
 from tools.screen import err
-
-
-def check_report(option: str, path: Path) -> None:
-    """See before minutes of work that the page can be written.
-
-    Raises:
-        CommandError: naming the option: the path is a folder, lies in none, or cannot be written.
-    """
-    folder = path.absolute().parent
-    if path.is_dir() or not folder.is_dir():
-        reason = "it is a folder: give a file" if path.is_dir() else f"there is no folder {folder}: make it first"
-        msg = f"{option} {path}: {reason}"
-        raise CommandError(msg)
-    try:
-        with path.open("ab") if path.exists() else TemporaryFile(dir=folder):  # leaves what is there, and leaves nothing there
-            pass
-    except OSError as error:
-        msg = f"{option} {path}: {error.strerror}: give a file that can be written"
-        raise CommandError(msg) from error
 
 
 def save_report(path: Path, found: Mapping[str, Any], recordings: Sequence[Recording]) -> None:

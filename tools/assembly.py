@@ -185,8 +185,7 @@ class Attached:
         before, cameras = device.asked, device.cameras
         asked = await device.in_thread(lambda: reload_questions(questions, before, cameras, accept_older=accept_older))
         _warn_of_foreign_scores(asked, device.engine, questions)
-        await self.worker.reload(await device.prepare(asked))
-        self.delivery.asks(asked.revision)
+        await self.delivery.turn(self.worker, await device.prepare(asked))
         device.asked = asked
         return asked.revision
 

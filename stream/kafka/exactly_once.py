@@ -6,11 +6,12 @@ The state topic is the source of truth: one transaction carries a tick's events,
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from aiokafka import TopicPartition
 
 from stream.alerts import AlertContext
+from stream.answering import Reload
 from stream.errors import StreamRefused
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.keeper import Keeper, Keeping
@@ -31,6 +32,14 @@ class Parked:
 
     partition: int
     reason: str
+
+
+class Reloading(Protocol):
+    """The worker, as far as it is asked to ask something else."""
+
+    async def reload(self, reload: Reload) -> None:
+        """Return when the first answer to the other questions may come."""
+        ...
 
 
 class ExactlyOnce:
@@ -105,9 +114,14 @@ class ExactlyOnce:
         keeper = self._keepers.get(TopicPartition(tick.topic, tick.partition))
         return keeper is not None and await keeper.deliver(tick)
 
-    def asks(self, questions: QuestionRevision) -> None:
-        """The worker asks something else from here on: partitions that were left alone for want of it are taken up."""
-        self._keeping.asking = questions
+    async def turn(self, worker: Reloading, reload: Reload) -> None:
+        """Have the worker ask other questions; once it does, partitions that were left alone for want of them are taken up.
+
+        Raises:
+            ValueError: some camera's own thresholds do not fit them, and nothing has changed.
+        """
+        await worker.reload(reload)
+        self._keeping.asking = reload.questions
         for keeper in list(self._keepers.values()):
             keeper.reloaded()
 

@@ -80,8 +80,7 @@ async def test_rolling_deploy_ends_a_removed_behavior_once(broker: FoundBroker, 
             assert words in left.reason
         assert await asyncio.to_thread(lag, group) == 3
         assert await told(group) == [*STARTED, REMOVED]
-        await life.worker.reload(Reload(("glowing",), NEW.debounce, TWO, 1))
-        life.delivery.asks(TWO)
+        await life.delivery.turn(life.worker, Reload(("glowing",), NEW.debounce, TWO, 1))
         await life.answered(3)
         assert life.delivery.parked == ()
         await life.stop()

@@ -22,6 +22,7 @@ from tests.integration.compiled import compiled, on_cpu
 from tests.integration.stress_world import TOLERANCE, Watched, bench, idle, moved
 from tests.integration.tiny_checkpoint import QUESTIONS, pictures, save_tiny
 from tools.errors import CommandError
+from tools.report.results import Load, parse
 from tools.stress import figures
 from tools.stress.command import stress
 from tools.stress.figures import BestBucket
@@ -125,6 +126,11 @@ def test_command_writes_all_that_it_promises(
     said = json.loads(result.stdout)
     assert {"artifact", "machine", "grid", "saturation", "open_loop", "kafka"} <= said.keys()
     assert said["artifact"] == artifact.manifest.id
+    assert [side["artifact"] for side in said["run"]["sides"]] == [artifact.manifest.seal]
+    assert said["run"]["command"].startswith("tools/run ")
+    shown = parse("stress", said)
+    assert isinstance(shown, Load)
+    assert shown.run is not None
     assert [(each["servers"], each["clients"]) for each in said["grid"]] == [(1, 1), (1, 4), (2, 1), (2, 4)]
     assert all(each["errors"] == 0 < each["throughput_fps"] for each in said["grid"])
     assert all(0 < each["p50_ms"] <= each["p99_ms"] for each in said["grid"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import tools.report
-from tests.unit.report_world import PICTURE, Parsed, demo, difference, evaluation, load, rendered, through
+from tests.unit.report_world import PICTURE, Parsed, demo, difference, evaluation, load, rendered, run, side, through
 from tools.report import counters
 from tools.report.lanes import DASH
 
@@ -141,6 +141,14 @@ def test_the_stress_chart_names_every_cell(whole: Parsed) -> None:
     assert "1-8 88 / 140 ms" in latency
     assert "1-8 90 frames/s" in throughput
     assert {"1-1", "1-8"} <= {one.text for one in whole.all("th")}
+
+
+def test_a_stress_test_tells_its_command_if_it_knows_it() -> None:
+    """With when it ended and on what commit; a result of an earlier version is shown without."""
+    text = Parsed.of(rendered(load() | {"run": run(side(), command="tools/run stress --open-loop")})).all("body")[0].text
+    assert "tools/run stress --open-loop" in text
+    assert "commit" in text
+    assert "commit" not in Parsed.of(rendered(load())).all("body")[0].text
 
 
 def test_what_went_through_kafka_is_shown() -> None:

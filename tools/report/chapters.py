@@ -73,7 +73,7 @@ def _parts(result: Result, pictures: Pictures | None) -> Iterator[_Part]:
             names = f"{result.before} → {result.after}" if before == after else f"{before} → {after}"
             yield f"Difference: {names}", partial(_difference, result, pictures)
         case Load():
-            yield "Stress test", lambda _: load.load(result)
+            yield "Stress test", lambda _: _stress(result)
         case Profile():
             yield "Profile of a machine", lambda _: load.profile(result)
 
@@ -149,6 +149,11 @@ def _figures(found: Evaluation) -> Html:
 def _difference(found: Difference, pictures: Pictures | None, key: str) -> Html:
     told = _counters({"before": found.frames_before, "after": found.frames_after})
     return joined([in_short(found.run), difference(found, key, pictures), told, what_ran(found.run)])
+
+
+def _stress(shown: Load) -> Html:
+    told = load.load(shown)
+    return told if shown.run is None else joined([in_short(shown.run), told, what_ran(shown.run)])
 
 
 def _counters(sides: Mapping[str, Mapping[str, int]]) -> Html:

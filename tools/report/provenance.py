@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from multiprocessing import cpu_count
 
+from pipeline.engine import Engine
 from stream.debounce_rules import DebounceRule
 from tools.assembly import Device
 from tools.machine import commit, processor
+from tools.questions import QuestionFile
 from tools.report.record import Asked, Run, Side
 
 
@@ -20,11 +22,15 @@ def readable(text: str) -> str:
 
 def side_of(device: Device, name: str = "") -> Side:
     """Say what a device answers with, while it is open."""
-    manifest, asked = device.engine.artifact.manifest, device.asked
-    rules = asked.debounce.by_behavior
+    return side_with(device.engine, device.asked, name)
+
+
+def side_with(engine: Engine, asked: QuestionFile, name: str = "") -> Side:
+    """Say what an engine answers with, if it is asked what stands in a file."""
+    manifest, rules = engine.artifact.manifest, asked.debounce.by_behavior
     return Side(
         name=readable(name),
-        device=str(device.engine.device),
+        device=str(engine.device),
         model=manifest.model_id,
         precision=manifest.precision.value,
         artifact=manifest.seal,

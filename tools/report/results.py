@@ -233,6 +233,8 @@ class Load:
     grid: tuple[Cell, ...]
     saturation: Saturation | None
     open_loop: OpenLoop | None
+    run: Run | None = None
+    """None where an earlier version wrote it."""
     kafka: Through | None = None
     warnings: tuple[str, ...] = field(default=())
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -40,6 +40,7 @@ from tools.stress.kafka.options import (
 if TYPE_CHECKING:  # torch stays out of --help
     from pipeline.engine import Engine
     from pipeline.questions import QuestionSet
+    from tools.questions import QuestionFile
     from tools.stress.kafka.prepare import Prepared
     from tools.stress.measure import Run
 
@@ -140,8 +141,9 @@ def stress(  # noqa: PLR0913  (a command's options)
     check_broker(wanted, bootstrap_servers)
     bound_s = None if p99_ms is None else p99_ms / 1000
     plan = Plan(parse_counts("--servers", servers), parse_counts("--clients", clients), seconds, open_loop, bound_s, seed)
-    asked = load_questions(questions).questions
-    engine = start(DeviceChoice.of(model, artifacts, devices, questions), asked.uncalibrated)  # tolerances are of raw P(yes)
+    asked = load_questions(questions)
+    choice = DeviceChoice.of(model, artifacts, devices, questions)
+    engine = start(choice, asked.questions.uncalibrated)  # tolerances are of raw P(yes)
     with ExitStack() as device:
         device.callback(engine.close)
         requests_a_frame = pick_questions(engine, is_one=ask == "one")
@@ -206,21 +208,23 @@ class _Targets:
     instance: str | None
 
 
-def _give(measured: Measured, engine: "Engine", asked: "QuestionSet", targets: _Targets) -> None:
+def _give(measured: Measured, engine: "Engine", asked: "QuestionFile", targets: _Targets) -> None:
+    from tools.report.provenance import run_of, side_with
     from tools.stress.kafka.table import kafka_table
     from tools.stress.profile import machine
 
     on = machine(targets.instance)
     if targets.json is not None:
-        write_json(targets.json, measured.document(engine.artifact.manifest.id, on))
+        run = asdict(run_of([side_with(engine, asked)]))
+        write_json(targets.json, measured.document(engine.artifact.manifest.id, on) | {"run": run})
     if targets.json != "-":
-        out.print(table(measured, f"{engine.described}, {len(asked.questions)} questions"))
+        out.print(table(measured, f"{engine.described}, {len(asked.questions.questions)} questions"))
         if measured.kafka is not None:
             out.print(kafka_table(measured.kafka))
     for path in targets.plots:
         _draw(measured, engine, on, path)
     if targets.profile is not None:
-        _save_profile(measured, engine, asked, on, targets.profile)
+        _save_profile(measured, engine, asked.questions, on, targets.profile)
     for warning in measured.warnings:
         err.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
 

@@ -15,6 +15,7 @@ from tools.chaos.expected import Replay, line_of
 from tools.chaos.judge import delivered, replayed
 from tools.chaos.order import OrderReader
 from tools.chaos.reading import high_watermarks, unsettled
+from tools.chaos.status import FINDING
 from tools.chaos.stored import stored
 from tools.chaos.truth import Script
 
@@ -86,7 +87,7 @@ async def judged(  # noqa: PLR0913  (what is judged)
         record = found.partitions.get(place.partition)
         if end and (record is None or record.resume_offset != end or not record.clean):
             ending.other.append(f"{place} ends at {end}, its record is {record}")
-    ending.other += conservation(folder) + leaks(folder)
+    ending.other += conservation(folder) + leaks(folder) + findings(folder)
     return ending
 
 
@@ -105,6 +106,16 @@ def leaks(folder: Path) -> list[str]:
     """Name what workers left behind that ended in order."""
     told = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.leaks.json"))}
     return [f"{name}: {task} was left" for name, each in told.items() for task in each["tasks"]]
+
+
+def findings(folder: Path) -> list[str]:
+    """Name what workers say that must not be."""
+    return [
+        f"{log.stem}: {line.removeprefix(FINDING)}"
+        for log in sorted(folder.glob("*.log"))
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.startswith(FINDING)
+    ]
 
 
 def _unbalanced(counts: Mapping[str, int]) -> list[str]:

@@ -16,6 +16,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
+FINDING = "finding: "
+"""How a line in a worker's log begins that says what must not be, although the worker goes on."""
 FRESH_S = 5.0
 """A status older than this tells nothing: its worker stands still or is gone."""
 

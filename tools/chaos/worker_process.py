@@ -39,10 +39,12 @@ from tools.chaos.crashing_port import CrashingPort
 from tools.chaos.engine import OracleEngine
 from tools.chaos.pictures import SIZE
 from tools.chaos.question_sets import QuestionSet
-from tools.chaos.status import Files, Status
+from tools.chaos.status import FINDING, Files, Status
 from tools.chaos.truth import SAMPLE_FPS, Script
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 STATUS_EVERY_S = 0.02
 STATUS_AT_LEAST_EVERY_S = 1.0
@@ -187,22 +189,26 @@ class _Threads:
 
 
 async def _heed(hung_up: asyncio.Event, worker: Worker, delivery: ExactlyOnce, told: Told) -> None:
-    """Ask what the questions file says at each SIGHUP, in the steps of `tools.assembly.Attached.reload`."""
+    """Ask what the questions file says at each SIGHUP; where that fails the judgement hears of it."""
     while True:
         await hung_up.wait()
         hung_up.clear()
-        asked = QuestionSet.read(told.files)
-        await worker.reload(Reload(asked.behaviors, debounce_rules(told, asked), revision(asked), asked.columns))
-        delivery.asks(revision(asked))
+        try:
+            asked = QuestionSet.read(told.files)
+            reload = Reload(asked.behaviors, debounce_rules(told, asked), revision(asked), asked.columns)
+            await delivery.turn(worker, reload)
+        except Exception as error:
+            log.exception("SIGHUP")
+            _say(f"{FINDING}at SIGHUP: {error!r}")
 
 
 async def _tell(worker: Worker, delivery: AtLeastOnceSink | ExactlyOnce, files: Files) -> None:
     last, told_s = (-1, -1), 0.0
     while True:
         now = worker.open_records, delivery.writing if isinstance(delivery, ExactlyOnce) else 0
-        if now != last or time.time() - told_s > STATUS_AT_LEAST_EVERY_S:
-            last, told_s = now, time.time()
-            Status(*now, told_s).write(files)
+        if now != last or time.monotonic() - told_s > STATUS_AT_LEAST_EVERY_S:
+            last, told_s = now, time.monotonic()
+            Status(*now, time.time()).write(files)
         await asyncio.sleep(STATUS_EVERY_S)
 
 

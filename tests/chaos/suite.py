@@ -1,6 +1,6 @@
 """What notes/exactly-once.md asks of the fault suite, sentence by sentence, and the scenarios that hold it.
 
-The keys are the note's numbers, the words are those behind "Suite:". A part that no scenario holds says who does, in brackets.
+The keys are the note's numbers, the words are those behind "Suite:".
 """
 
 from collections.abc import Mapping
@@ -87,7 +87,7 @@ SUITE: Mapping[int, Mapping[str, tuple[str, ...]]] = {
         "two poisons on two partitions of one worker": ("17-two-poisons",),
         "10 plain kill -9 at one offset": ("17-plain-kills",),
     },
-    18: {"cleaner at 0.5 s, segment.ms 500, with aborts and an id change": ("18-compaction",)},
+    18: {"cleaner at 0.5 s, segment.ms 500, delete.retention.ms 0, with aborts and an id change": ("18-compaction",)},
     19: {
         "one leader of three nodes down": ("19-leader-down",),
         "revoke during a batch longer than the rebalance timeout": ("4-reassigned-to-itself",),

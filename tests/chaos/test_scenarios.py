@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.chaos.suite import SUITE
 from tools.chaos.scenarios import SCENARIOS
-from tools.chaos.scenarios.suite import SUITE
 
 NUMBERED = {name for name in SCENARIOS if name.split("-", maxsplit=1)[0].isdecimal()}
 

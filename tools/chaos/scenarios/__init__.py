@@ -1,6 +1,6 @@
 """Every failure that notes/exactly-once.md names under "Suite", as a scenario of its own; names begin with the note's number.
 
-Which sentence of the note is held by which scenario stands in `suite`.
+Which sentence of the note is held by which scenario stands in tests/chaos/suite.py.
 """
 
 import asyncio

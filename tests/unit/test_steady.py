@@ -2,12 +2,16 @@
 
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.debounce import Silence, is_silent
+from stream.debounce_rules import DebounceRules
 from stream.kafka import steady
+from stream.kafka.proofs import EndProofs
 from stream.kafka.steady import STEP_S, as_known, as_stored
 from stream.state_records import CameraRecord
 from tests.unit.keeper_world import DEN
@@ -57,3 +61,30 @@ def test_nothing_arrived_later_than_now() -> None:
     """A clock that was set back, or another machine's that is ahead: silence counts from now, not from when it is caught up."""
     known = as_known(arrived(time.time() + 1_800.0))
     assert known.state.arrived_at_s == pytest.approx(steady.now_s(), abs=0.5)
+
+
+@pytest.mark.parametrize("step_s", [1_800.0, -1_800.0])
+@pytest.mark.parametrize("dies", [False, True])
+def test_silence_is_told_by_what_passed(monkeypatch: pytest.MonkeyPatch, step_s: float, dies: bool) -> None:  # noqa: FBT001
+    """By the defaults a picture every 15 s is never silence, whatever is set between; one that dies is silent 30 s after its last."""
+    grace_s, rules = 10.0, DebounceRules.of(())
+    passed_s, stepped_s, silent_after_s = 0.0, 301.0, None
+    began_s, monotonic_s = time.time(), time.monotonic()
+    clock = SimpleNamespace(
+        time=lambda: began_s + passed_s + step_s * (passed_s >= stepped_s), monotonic=lambda: monotonic_s + passed_s
+    )
+    monkeypatch.setattr(steady, "time", clock)
+    proofs: EndProofs[str] = EndProofs()
+    proofs.keep(["p"])
+    arrived_s = steady.now_s()
+    for second in range(600):
+        passed_s = float(second)
+        if second % 15 == 0 and not (dies and passed_s >= stepped_s):
+            arrived_s, last_s = steady.now_s(), passed_s
+        proofs.answered("p", steady.now_s(), 0)
+        proven = proofs.prove("p", 0)
+        assert proven is not None
+        silent = is_silent(arrived(arrived_s).state, Silence(arrived_s, *proven, grace_s), rules)
+        if silent and silent_after_s is None:
+            silent_after_s = passed_s - last_s
+    assert silent_after_s == (rules.lost_after_s if dies else None)

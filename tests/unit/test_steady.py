@@ -66,7 +66,7 @@ def test_nothing_arrived_later_than_now() -> None:
 @pytest.mark.parametrize("step_s", [1_800.0, -1_800.0])
 @pytest.mark.parametrize("dies", [False, True])
 def test_silence_is_told_by_what_passed(monkeypatch: pytest.MonkeyPatch, step_s: float, dies: bool) -> None:  # noqa: FBT001
-    """By the defaults a picture every 15 s is never silence, whatever is set between; one that dies is silent 30 s after its last."""
+    """By the defaults a camera with a picture every 15 s is never silent, and one that dies is 30 s after its last."""
     grace_s, rules = 10.0, DebounceRules.of(())
     passed_s, stepped_s, silent_after_s = 0.0, 301.0, None
     began_s, monotonic_s = time.time(), time.monotonic()

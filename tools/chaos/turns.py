@@ -13,7 +13,7 @@ from tools.chaos.expected import Alert, Rules
 
 _OF_A_PICTURE = frozenset({None, "stopped", "max_duration"})
 """Reasons of alerts whose time is that of the picture that led to them."""
-_LOST = "pawsight.camera.lost"
+LOST = "pawsight.camera.lost"
 
 
 def turns(alerts: Sequence[Published], asked: Sequence[Rules]) -> dict[str, list[tuple[int, Rules]]]:
@@ -45,4 +45,4 @@ _NEVER_US = 1 << 62
 
 
 def _is_of_a_picture(alert: Alert) -> bool:
-    return alert.type != _LOST and alert.reason in _OF_A_PICTURE
+    return alert.type != LOST and alert.reason in _OF_A_PICTURE

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,12 +21,14 @@ from tools.chaos.rules import Rule
 from tools.chaos.run import TERM_BOUND_S, Stage
 from tools.chaos.status import Order
 from tools.chaos.stored import behind
-from tools.chaos.turns import turns
+from tools.chaos.turns import LOST, turns
 
 LOOK_EVERY_S = 0.1
 FLOW_BOUND_S = 45.0
 """Within which every partition must give alerts again; a session, a rebalance and a restore on a machine that is busy."""
 READY_BOUND_S = 60.0
+LOST_BOUND_S = 90.0
+"""Within which a silent camera is told lost; a silence, a grace, and a restart where it has one."""
 PARKED = "is left alone: "
 """What a worker says of a partition that waits for its operator."""
 
@@ -41,7 +44,7 @@ class Act:
     expected: list[str] = field(default_factory=list)
     """Sentences of the judgement that must come, each once: what the scenario did on purpose."""
     lost: set[str] = field(default_factory=set)
-    """Cameras that were silent for so long that they must be lost at the end."""
+    """Lines (`tools.chaos.expected.line_of`: a camera, or its stay on a partition) that were silent until they must be lost."""
     earlier: list[Sent] = field(default_factory=list)
     """What lay on the frames topic and was deleted after it was done."""
     asked: Sequence[QuestionSet] = ()
@@ -139,10 +142,18 @@ class Act:
 
     async def until(self, is_so: Callable[[], bool], timeout_s: float, what: str) -> float:
         """Wait until something is so, and give the seconds that it took; it is a problem if it never is."""
+
+        async def is_not() -> bool:
+            return not is_so()
+
+        return await self.until_none(is_not, timeout_s, what)
+
+    async def until_none(self, left: Callable[[], Awaitable[object]], timeout_s: float, what: str) -> float:
+        """The same of what only asking tells: wait until nothing of it is left; the problem names what still is."""
         began_s = time.monotonic()
-        while not is_so():
+        while missing := await left():
             if time.monotonic() - began_s > timeout_s:
-                self.problems.append(f"not within {timeout_s:g} s: {what}")
+                self.problems.append(f"not within {timeout_s:g} s: {what}" + ("" if missing is True else f"; left: {missing}"))
                 break
             await asyncio.sleep(LOOK_EVERY_S)
         return round(time.monotonic() - began_s, 2)
@@ -162,12 +173,7 @@ class Act:
 
     async def done(self, timeout_s: float = 90.0, names: TopicNames | None = None) -> None:
         """Wait until a group (None: the workers') has done all that lies on the frames topic; it is a problem if it never has."""
-        until_s = time.monotonic() + timeout_s
-        while left := await behind(self.stage.direct, names or self.stage.names):
-            if time.monotonic() > until_s:
-                self.problems.append(f"not done within {timeout_s:g} s: {left}")
-                return
-            await asyncio.sleep(LOOK_EVERY_S)
+        await self.until_none(lambda: behind(self.stage.direct, names or self.stage.names), timeout_s, "all is done")
 
     async def settled(self) -> None:
         """Stop the publisher and wait until all that lies on the frames topic is done."""
@@ -183,6 +189,20 @@ class Act:
         """Partitions on which an alert came after a time (Unix)."""
         return {number for number, arrivals_s in self.reader.arrivals_s.items() if arrivals_s and arrivals_s[-1] > from_s}
 
+    async def told_lost(self) -> Counter[str]:
+        """How often each camera was told lost."""
+        alerts = await delivered(self.stage.direct, self.stage.names.alerts)
+        return Counter(each.alert.camera for each in alerts if each.alert.type == LOST)
+
+    async def loses(self, cameras: Iterable[str], times: int = 1) -> float:
+        """Wait until these cameras were told lost so often; gives the seconds."""
+
+        async def left() -> list[str]:
+            found = await self.told_lost()
+            return [camera for camera in cameras if found[camera] < times]
+
+        return await self.until_none(left, LOST_BOUND_S, f"cameras are told lost, {times} times each")
+
     @property
     def populated(self) -> Sequence[int]:
         """Partitions that have cameras."""
@@ -191,9 +211,21 @@ class Act:
     def said(self, words: str) -> int:
         """How often the workers said something, in all their lives."""
         fleet = self.stage.world.fleet
-        logs = [child.log for child in (*fleet.workers, *fleet.gone)]
-        return sum(log.read_text(encoding="utf-8", errors="replace").count(words) for log in logs if log.exists())
+        return sum(_says(child, words) for child in (*fleet.workers, *fleet.gone))
 
     async def must_say(self, words: str, timeout_s: float = 45.0, *, beyond: int = 0) -> None:
         """Wait until a worker says something (again)."""
         await self.until(lambda: self.said(words) > beyond, timeout_s, f"a worker says {words!r}")
+
+    async def all_say(self, words: str, timeout_s: float) -> None:
+        """Wait until every worker has said something."""
+
+        async def silent() -> list[str]:
+            return [each.name for each in self.workers if not _says(each, words)]
+
+        await self.until_none(silent, timeout_s, f"every worker says {words!r}")
+
+
+def _says(child: Child, words: str) -> int:
+    """How often, in all its lives."""
+    return child.log.read_text(encoding="utf-8", errors="replace").count(words) if child.log.exists() else 0

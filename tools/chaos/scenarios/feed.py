@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from dataclasses import fields as dataclass_fields
+from typing import Self
 from uuid import uuid4
 
 from aiokafka import AIOKafkaProducer
@@ -11,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.topology import FRAME_MAX_BYTES
 from tools.chaos.cameras import CameraStream, FrameRecord
-from tools.chaos.truth import UNITS, Camera, Form
+from tools.chaos.truth import UNITS, Camera, Form, Habits
 
 KEPT = 20
 """Pictures of a camera whose records are kept, to be sent again: 2 s, so that no repeat looks like a clock that was set back."""
@@ -23,6 +25,12 @@ class Skewed(Camera):
 
     skews: tuple[tuple[int, int, int], ...] = ()
     """From this picture, before that one, so many microseconds; they add up."""
+
+    @classmethod
+    def of(cls, camera: Camera, *skews: tuple[int, int, int]) -> Self:
+        """A camera of the script without its habits."""
+        fields = {each.name: getattr(camera, each.name) for each in dataclass_fields(Camera)} | {"habits": Habits()}
+        return cls(**fields, skews=skews)
 
     def shift_us(self, n: int) -> int:
         """How far a picture's capture time lies from its place in the row."""

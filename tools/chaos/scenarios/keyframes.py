@@ -1,17 +1,14 @@
 """Retention under a decoder: the keyframe from which it would have to be fed again is gone."""
 
-import asyncio
 import time
 
-from tools.chaos.check import Published
 from tools.chaos.expected import Replay
-from tools.chaos.judge import delivered
 from tools.chaos.scenarios.act import Act
 from tools.chaos.scenarios.cluster import delete_records
 from tools.chaos.scenarios.feed import Feed, Skewed, feed
 from tools.chaos.scenarios.scenario import Scenario, Setting
 from tools.chaos.stored import stored
-from tools.chaos.truth import MICROSECONDS_PER_S, UNITS, Camera, Habits
+from tools.chaos.truth import MICROSECONDS_PER_S, UNITS
 
 _FPS = 10.0
 _DIES_AT = 90
@@ -26,7 +23,7 @@ _DONE_BOUND_S, _LOST_BOUND_S = 60.0, 120.0
 async def _keyframe_gone(act: Act) -> None:
     """Let all cameras break off in mid-group, kill the workers, delete the keyframes; one camera is dead, the others return."""
     direct, frames = act.stage.direct, act.stage.names.frames
-    cameras = [_steady(camera) for camera in act.stage.script.plan()]
+    cameras = [Skewed.of(camera) for camera in act.stage.script.plan()]
     units = [camera for camera in cameras if camera.form in UNITS]
     dead = cameras[-1]
     assert dead in units
@@ -53,11 +50,6 @@ async def _keyframe_gone(act: Act) -> None:
         act.problems.append(f"decoders held {held} pictures, when their keyframes went: 1 to {_MOST_HELD} each are due")
 
 
-def _steady(camera: Camera) -> Skewed:
-    fields = {name: getattr(camera, name) for name in Camera.__dataclass_fields__} | {"habits": Habits()}
-    return Skewed(**fields)
-
-
 async def _last_us(act: Act) -> dict[str, int]:
     """Capture time of the last picture that is done, by camera."""
     cameras = (await stored(act.stage.direct, act.stage.names)).cameras
@@ -67,32 +59,25 @@ async def _last_us(act: Act) -> dict[str, int]:
 async def _shown(act: Act, units: list[Skewed]) -> None:
     """Wait until all is done that decoders gave."""
     sent_us = {one.camera: one.shots[-1].at_us for one in await act.frames()}
-    until_s, held_us = time.monotonic() + _DONE_BOUND_S, _MOST_HELD * MICROSECONDS_PER_S // round(_FPS)
-    while True:
+    held_us = _MOST_HELD * MICROSECONDS_PER_S // round(_FPS)
+
+    async def left() -> list[str]:
         last_us = await _last_us(act)
-        if all(last_us.get(camera.name, 0) >= sent_us[camera.name] - held_us for camera in units):
-            return
-        if time.monotonic() > until_s:
-            act.problems.append(f"not done within {_DONE_BOUND_S:g} s: {last_us}")
-            return
-        await asyncio.sleep(0.3)
+        return [camera.name for camera in units if last_us.get(camera.name, 0) < sent_us[camera.name] - held_us]
+
+    await act.until_none(left, _DONE_BOUND_S, "what decoders gave is done")
 
 
 async def _played_until_lost(act: Act, dead: str, cams: Feed) -> int:
     """Let the others go on until one is lost; gives the number of their next picture."""
     first, until_s = _DIES_AT + 1, time.monotonic() + _LOST_BOUND_S
-    while dead not in {each.alert.camera for each in await _losses(act)}:
+    while dead not in await act.told_lost():
         await cams.play(range(first, first + 10), _FPS)
         first += 10
         if time.monotonic() > until_s:
             act.problems.append(f"{dead} is not lost after {_LOST_BOUND_S:g} s")
             break
     return first
-
-
-async def _losses(act: Act) -> list[Published]:
-    alerts = await delivered(act.stage.direct, act.stage.names.alerts)
-    return [each for each in alerts if each.alert.type == "pawsight.camera.lost"]
 
 
 SCENARIOS = {

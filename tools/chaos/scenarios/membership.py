@@ -34,11 +34,7 @@ async def _reassigned_to_itself(act: Act) -> None:
         await asyncio.sleep(0.5)
         async with other_member(act.stage.direct, act.stage.names, TIMING.session_s) as member:
             await asyncio.sleep(stalled_s)
-            until_s = time.monotonic() + 30.0
-            while not member.assignment() and time.monotonic() < until_s:  # noqa: ASYNC110  (only asking tells)
-                await asyncio.sleep(0.05)
-            if not member.assignment():
-                act.problems.append("the other member got no partition")
+            await act.until(lambda: bool(member.assignment()), 30.0, "the other member got a partition")
         await asyncio.sleep(1.0)
         act.unstall()
         await act.flows()

@@ -1,21 +1,15 @@
 """Cameras that move to another partition and return: what is known of them on the one is nothing to the other."""
 
-import asyncio
-import time
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tools.chaos.expected import line_of
-from tools.chaos.judge import delivered
 from tools.chaos.scenarios.act import Act
 from tools.chaos.scenarios.feed import Skewed, feed
 from tools.chaos.scenarios.scenario import Scenario, Setting
-from tools.chaos.truth import MICROSECONDS_PER_S, Camera, Habits
+from tools.chaos.truth import MICROSECONDS_PER_S, Camera
 
 _LOST_AFTER_S = 8.0
 _SILENT_US = round((_LOST_AFTER_S + 60.0) * MICROSECONDS_PER_S)
-_LOST_BOUND_S = 90.0
 _EACH_FPS = 10.0
 _FAR = 10**9
 
@@ -45,7 +39,7 @@ async def _moves_and_returns(act: Act) -> None:
             act.start_workers()
             await cams.play(range(middle, leg.last), _EACH_FPS)
             await cams.finish(leg.last)
-        await _lost(act, times)
+        await act.loses([camera.name for camera in cameras], times)  # it may move only then
         if leg is not _LEGS[-1]:
             act.kill_workers()
             act.start_workers()
@@ -53,29 +47,13 @@ async def _moves_and_returns(act: Act) -> None:
             line_of(away.name, away.partition, home.partition)
             for away, home in zip(cameras, act.stage.script.plan(), strict=True)
         }
-    act.figures |= {"moves": len(_LEGS) - 1, "lines": len(act.lost)}
+    act.figures["moves"] = len(_LEGS) - 1
 
 
 def _away(camera: Camera, leg: _Leg, partitions: int) -> Camera:
     """A camera on a stay, whose time has gone on by a silence before each."""
-    fields = {name: getattr(camera, name) for name in Camera.__dataclass_fields__} | {"habits": Habits()}
-    skews = tuple((each.first, _FAR, _SILENT_US) for each in _LEGS[1:])
-    return replace(Skewed(**fields, skews=skews), partition=(camera.partition + leg.further) % partitions)
-
-
-async def _lost(act: Act, times: int) -> None:
-    """Wait until every camera was lost so often: it may move only then."""
-    until_s = time.monotonic() + _LOST_BOUND_S
-    names: Sequence[str] = [camera.name for camera in act.stage.script.plan()]
-    while True:
-        alerts = await delivered(act.stage.direct, act.stage.names.alerts)
-        lost = Counter(each.alert.camera for each in alerts if each.alert.type == "pawsight.camera.lost")
-        if all(lost[name] >= times for name in names):
-            return
-        if time.monotonic() > until_s:
-            act.problems.append(f"not lost {times} times: {lost}")
-            return
-        await asyncio.sleep(0.5)
+    skews = [(each.first, _FAR, _SILENT_US) for each in _LEGS[1:]]
+    return replace(Skewed.of(camera, *skews), partition=(camera.partition + leg.further) % partitions)
 
 
 SCENARIOS = {

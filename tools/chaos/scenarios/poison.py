@@ -18,6 +18,7 @@ from tools.chaos.status import CrashPoint, How, Order, Side, reached, withdraw
 from tools.chaos.stored import stored
 
 DEATH_BOUND_S = 40.0
+TAKEN_UP_BOUND_S = 45.0
 _MIB = 2**20
 _BATCH_HEAD_BYTES = 1_000
 """More than batch, record and header fields take."""
@@ -58,12 +59,7 @@ async def _plain_kills(act: Act) -> None:
         attempts = await _attempts(act)
         act.workers[0].kill()
         act.start_workers()
-        for _ in range(300):
-            if (now := await _attempts(act)) >= attempts + len(act.populated):
-                break
-            await asyncio.sleep(0.1)
-        else:
-            act.problems.append(f"after kill {kills + 1} the partitions were not taken up: attempts {now}")
+        await act.until_none(partial(_not_taken_up, act, attempts), TAKEN_UP_BOUND_S, f"taken up after kill {kills + 1}")
     act.figures["attempts"] = await _attempts(act)
     act.unstall()
     await act.flows()
@@ -73,6 +69,11 @@ async def _plain_kills(act: Act) -> None:
     act.figures["dead_letters"] = letters
     if letters:
         act.problems.append(f"{letters} dead letters of healthy records")
+
+
+async def _not_taken_up(act: Act, before: int) -> int:
+    """How many of the partitions were not taken up since there were so many attempts."""
+    return max(0, before + len(act.populated) - await _attempts(act))
 
 
 async def _attempts(act: Act) -> int:

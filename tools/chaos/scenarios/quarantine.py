@@ -1,6 +1,5 @@
 """Records that end their decoder: the quarantine finds exactly them, whatever else lies around them."""
 
-import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,7 +18,7 @@ from tools.chaos.bystanders import MARK_HEADER, VISITOR
 from tools.chaos.cameras import SOURCE
 from tools.chaos.faulty_decoder import FOLDER, KEYWORD, Bug
 from tools.chaos.reading import read_all
-from tools.chaos.scenarios.act import LOOK_EVERY_S, Act
+from tools.chaos.scenarios.act import Act
 from tools.chaos.scenarios.foreign import ForeignRecord, publish
 from tools.chaos.scenarios.scenario import Scenario, Setting
 from tools.chaos.truth import Code
@@ -91,14 +90,11 @@ def _poisoned(*bugs: Bug) -> Callable[[Act], Awaitable[None]]:
 
 async def _found(act: Act, poisons: Sequence[_Poison]) -> float:
     """Wait for the dead letter of each; gives the seconds."""
-    began_s = time.monotonic()
-    wanted = {poison.mark for poison in poisons}
-    while missing := wanted - {mark for mark, _ in await _letters(act)}:
-        if time.monotonic() - began_s > FOUND_BOUND_S:
-            act.problems.append(f"{len(missing)} of {len(poisons)} poisons are no dead letters after {FOUND_BOUND_S:g} s")
-            break
-        await asyncio.sleep(LOOK_EVERY_S)
-    return round(time.monotonic() - began_s, 1)
+
+    async def left() -> set[bytes]:
+        return {poison.mark for poison in poisons} - {mark for mark, _ in await _letters(act)}
+
+    return await act.until_none(left, FOUND_BOUND_S, "every poison is a dead letter")
 
 
 async def _letters(act: Act) -> list[tuple[bytes | None, bytes | None]]:

@@ -2,18 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from functools import partial
 from uuid import uuid4
 
-from tools.chaos.judge import delivered
 from tools.chaos.run import TIMING
 from tools.chaos.scenarios.act import Act
 from tools.chaos.scenarios.cluster import other_member
 from tools.chaos.scenarios.feed import Skewed, feed
 from tools.chaos.scenarios.scenario import Scenario, Setting
 from tools.chaos.status import CrashPoint, How, Order, Side
-from tools.chaos.truth import MICROSECONDS_PER_S, Camera, Habits
+from tools.chaos.truth import MICROSECONDS_PER_S
 
 _LOST_AFTER_S = 8.0
 _QUICK = {"silence_grace_s": 3.0, "forget_after_s": 86_400.0}
@@ -45,33 +44,19 @@ def _have_died(act: Act, times: int) -> bool:
 async def _camera_returns(act: Act) -> None:
     """Let all cameras be silent until they are lost, with kills before and after, and return as new streams."""
     silent_us = round((_LOST_AFTER_S + 60.0) * MICROSECONDS_PER_S)
-    cameras = [_skewed(camera, (61, _FAR, silent_us)) for camera in act.stage.script.plan()]
+    cameras = [Skewed.of(camera, (61, _FAR, silent_us)) for camera in act.stage.script.plan()]
     names = act.stage.names
     async with feed(act.stage.direct, names.frames, cameras) as cams:
         await cams.play(range(60), 10.0)
         await cams.finish(60)
     act.kill_workers()
     act.start_workers()
-    await _lose(act, [camera.name for camera in cameras])
+    await act.loses([camera.name for camera in cameras])
     act.kill_workers()
     act.start_workers()
     async with feed(act.stage.direct, names.frames, cameras) as cams:
         await cams.play(range(61, 110), 10.0)
         await cams.finish(110)
-
-
-async def _lost(act: Act) -> list[str]:
-    alerts = await delivered(act.stage.direct, act.stage.names.alerts)
-    return [each.alert.camera for each in alerts if each.alert.type == "pawsight.camera.lost"]
-
-
-async def _lose(act: Act, cameras: Collection[str]) -> None:
-    until_s = time.monotonic() + 90.0
-    while not set(cameras) <= set(await _lost(act)):
-        if time.monotonic() > until_s:
-            act.problems.append(f"lost are only {await _lost(act)}")
-            return
-        await asyncio.sleep(0.5)
 
 
 async def _outage(act: Act) -> None:
@@ -94,7 +79,7 @@ async def _all_workers_away(act: Act) -> None:
 
 
 async def _none_lost(act: Act) -> None:
-    act.figures["cameras_lost"] = len(await _lost(act))
+    act.figures["cameras_lost"] = (await act.told_lost()).total()
 
 
 async def _rebalances_with_dead_camera(act: Act) -> None:
@@ -103,12 +88,12 @@ async def _rebalances_with_dead_camera(act: Act) -> None:
     act.lost = {dead}
     until_s = time.monotonic() + 90.0
     rebalances = 0
-    while dead not in await _lost(act) and time.monotonic() < until_s:
+    while dead not in await act.told_lost() and time.monotonic() < until_s:
         async with other_member(act.stage.direct, act.stage.names, TIMING.session_s):
             await asyncio.sleep(_LOST_AFTER_S / 2)
         rebalances += 2
         await asyncio.sleep(_LOST_AFTER_S / 2)
-    act.figures |= {"rebalances": rebalances, "cameras_lost": len(await _lost(act))}
+    act.figures |= {"rebalances": rebalances, "cameras_lost": (await act.told_lost()).total()}
 
 
 async def _backlog(act: Act) -> None:
@@ -143,7 +128,7 @@ async def _clock_steps(act: Act) -> None:
         (140, 160, -base_us + 2_000 * MICROSECONDS_PER_S + 30_000),  # 1970 for so long that it is believed
         (170, 190, _YEAR_2099_US - base_us),
     )
-    cameras = [_skewed(camera, *skews) for camera in act.stage.script.plan()]
+    cameras = [Skewed.of(camera, *skews) for camera in act.stage.script.plan()]
     async with feed(act.stage.direct, act.stage.names.frames, cameras) as cams:
         for first in range(0, 210, 30):
             await cams.play(range(first, first + 30), 15.0)
@@ -154,7 +139,7 @@ async def _clock_steps(act: Act) -> None:
 
 async def _publisher_repeats(act: Act) -> None:
     """Send the last records again under the same stream uuid, then go on with a new stream that repeats pictures."""
-    cameras = [_skewed(camera) for camera in act.stage.script.plan()]
+    cameras = [Skewed.of(camera) for camera in act.stage.script.plan()]
     uuids = {camera.name: str(uuid4()) for camera in cameras}
     async with feed(act.stage.direct, act.stage.names.frames, cameras, uuids) as cams:
         for first in (0, 40, 80):
@@ -167,11 +152,6 @@ async def _publisher_repeats(act: Act) -> None:
         await cams.play(range(110, 160), 15.0)
         await cams.repeat()
         await cams.finish(160)
-
-
-def _skewed(camera: Camera, *skews: tuple[int, int, int]) -> Skewed:
-    fields = {name: getattr(camera, name) for name in Camera.__dataclass_fields__} | {"habits": Habits()}
-    return Skewed(**fields, skews=skews)
 
 
 # ---------------------------------------------------------------- groups of pictures
@@ -195,11 +175,11 @@ async def _dead_in_gop(act: Act) -> None:
     act.lost = {dead}
     act.kill_workers()
     act.start_workers()
-    await _lose(act, [dead])
+    await act.loses([dead])
     act.kill_workers()
     act.start_workers()
     await act.flows()
-    act.figures["cameras_lost"] = len(await _lost(act))
+    act.figures["cameras_lost"] = (await act.told_lost()).total()
 
 
 SCENARIOS = {

@@ -21,6 +21,8 @@ _AT_ONCE = 6
 _ROUND_S = 25.0
 """Within which a request is held and the next transaction of its partition comes."""
 _ROUNDS = 6
+MAX_GROWTH_BYTES = 64 * 1024 * 1024
+"""Stated bound of what stalls add to a worker: a poll of 32 MiB and 16 MiB fetched, once, however many clients it dropped."""
 
 
 def _late(api: Api) -> Callable[[Act], Awaitable[None]]:
@@ -104,9 +106,11 @@ def _stalled(*bounds_s: float) -> Callable[[Act], Awaitable[None]]:
             "descriptors_before": [count for _, count in before],
             "descriptors_after": [count for _, count in after],
         }
-        for (_, had), (_, has) in zip(before, after, strict=True):
+        for (began, had), (rss, has) in zip(before, after, strict=True):
             if has > had + 15:
                 act.problems.append(f"a worker had {had} descriptors, and has {has} after the stalls")
+            if rss > began + MAX_GROWTH_BYTES:
+                act.problems.append(f"a worker had {began // 2**20} MiB, and has {rss // 2**20} after the stalls")
 
     return disturb
 
@@ -119,8 +123,7 @@ async def _all_killed_in_transaction(act: Act) -> None:
     await act.until(lambda: not any(worker.is_running for worker in act.workers), 30.0, "all workers died at their crash points")
     began_s = time.monotonic()
     held = len(await unsettled(act.stage.direct, act.stage.names.alerts))
-    while await unsettled(act.stage.direct, act.stage.names.alerts):  # noqa: ASYNC110  (only asking tells)
-        await asyncio.sleep(0.1)
+    await act.until_none(lambda: unsettled(act.stage.direct, act.stage.names.alerts), 60.0, "readers see all")
     act.figures |= {"partitions_held_back": held, "visible_after_s": round(time.monotonic() - began_s, 1)}
     if not held:
         act.problems.append("no transaction was open")

@@ -22,7 +22,8 @@ from tests.integration.compiled import compiled, on_cpu
 from tests.integration.stress_world import TOLERANCE, Watched, bench, idle, moved
 from tests.integration.tiny_checkpoint import QUESTIONS, pictures, save_tiny
 from tools.errors import CommandError
-from tools.report.results import Load, parse
+from tools.report.load_results import Load
+from tools.report.results import parse
 from tools.stress import figures
 from tools.stress.command import stress
 from tools.stress.figures import BestBucket

@@ -24,9 +24,10 @@ from tools.errors import CommandError
 from tools.outputs import check_writable
 from tools.report.histogram import histogram, nice_step
 from tools.report.lanes import clock, time_ticks
+from tools.report.load_results import Load, Profile
 from tools.report.provenance import run_of
 from tools.report.record import Told, Trace
-from tools.report.results import Demo, Difference, Evaluation, Load, Profile, parse, read
+from tools.report.results import Demo, Difference, Evaluation, parse, read
 from tools.report.save import save_page
 from tools.report.timelines import MOST_POINTS, Filmed, Happened, Heard, thinned, timelines
 from tools.scenes.planning import plan

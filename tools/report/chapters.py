@@ -8,11 +8,12 @@ from pathlib import PurePath
 from tools.report import counters, load
 from tools.report.cards import Pictures, Wanted
 from tools.report.changes import changes, difference
+from tools.report.load_results import Load, Profile
 from tools.report.markup import Html, joined, table, tag, tiles
 from tools.report.parts import histograms, in_short, timelines, what_ran
 from tools.report.plots import seconds
 from tools.report.record import Timeline
-from tools.report.results import Demo, Difference, Evaluation, Load, Performance, Profile, Result
+from tools.report.results import Demo, Difference, Evaluation, Performance, Result
 
 _ALL = 100.0
 

@@ -5,9 +5,9 @@ from itertools import groupby
 from math import ceil, floor, log10
 from typing import Any
 
+from tools.report.load_results import Cell, Load, Profile, Through
 from tools.report.markup import Html, facts, joined, table, tag, tiles
 from tools.report.plots import Axes, Tick, bar, dots, line, plot, scale
-from tools.report.results import Cell, Load, Profile, Through
 
 _MANY = 10
 """Of cells: their names stand upright."""

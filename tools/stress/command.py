@@ -20,6 +20,7 @@ from tools.options import (
     ModelOption,
     QuestionsOption,
 )
+from tools.outputs import check_writable
 from tools.screen import err, out, steps_bar, write_json
 from tools.stress.figures import SATURATED, Measured, saturation
 from tools.stress.kafka.options import (
@@ -128,12 +129,11 @@ def stress(  # noqa: PLR0913  (a command's options)
     from tools.devices import DeviceChoice, start
     from tools.questions import load_questions
     from tools.stress.measure import Plan, Run, extra_question_percent, pick_pictures, pick_questions
-    from tools.stress.profile import check_profile
 
     for path in plot or []:
         check_chart("--plot", path)
     if profile is not None:
-        check_profile(profile)
+        check_writable("--profile", profile)
     if p99_ms is not None and not open_loop:
         msg = f"--p99-ms {p99_ms:g} is what the open loop must hold: add --open-loop, or leave it out"
         raise CommandError(msg)

@@ -66,18 +66,6 @@ def _kafka(found: Through) -> dict[str, Any] | None:
     }
 
 
-def check_profile(path: Path) -> None:
-    """See before minutes of measuring that the file can be written.
-
-    Raises:
-        CommandError: there is no such folder, or the path is one.
-    """
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        reason = "it is a folder" if path.is_dir() else f"there is no folder {path.absolute().parent}: make it first"
-        msg = f"--profile {path}: {reason}"
-        raise CommandError(msg)
-
-
 def save_profile(path: Path, document: Mapping[str, Any]) -> None:
     """Write the file.
 

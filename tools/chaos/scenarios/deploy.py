@@ -48,12 +48,11 @@ async def _rolling(act: Act) -> None:
 
 async def _until(act: Act, what: str, holds: Callable[[Stored], bool]) -> None:
     """Wait until the state says something."""
-    until_s = time.monotonic() + _STATE_BOUND_S
-    while not holds(await stored(act.stage.direct, act.stage.names)):
-        if time.monotonic() > until_s:
-            act.problems.append(f"not within {_STATE_BOUND_S:g} s: {what}")
-            return
-        await asyncio.sleep(0.3)
+
+    async def does_not() -> bool:
+        return not holds(await stored(act.stage.direct, act.stage.names))
+
+    await act.until_none(does_not, _STATE_BOUND_S, what)
 
 
 async def _one_falls_silent(act: Act) -> None:
@@ -84,7 +83,9 @@ async def _onward(act: Act) -> None:
     await act.ready()
     TWO.write(second.files)
     second.hang_up()
-    await asyncio.sleep(0.3)
+    await _until(
+        act, f"{second.name} took {TWO.revision} at SIGHUP", lambda state: TWO.revision in _revisions(state, second.name)
+    )
     _again(second)
     await act.ready()
     TWO.write(third.files)
@@ -140,16 +141,19 @@ async def _judge(act: Act) -> None:
         "alerts_by_revision": dict(sorted(asked.items(), key=str)),
         "left_alone": act.said(PARKED),
     }
-    if not removed[_DIGGING.behavior]:
-        act.problems.append(f"nothing was open of what was removed: {removed}")
+    silent = act.stage.script.plan()[-1].name
+    ended = [alert.behavior for alert in alerts if (alert.camera, alert.reason) == (silent, "question_removed")]
+    if ended != [_DIGGING.behavior]:
+        act.problems.append(f"{silent} sent nothing when digging was asked no more; by that ended {ended}")
     if asked.keys() != {each.fingerprint for each in act.asked}:
         act.problems.append(f"alerts by questions: {asked}")
     if (found := _revisions(await stored(act.stage.direct, act.stage.names))) != {THREE.revision}:
         act.problems.append(f"partitions are of revisions {found}")
 
 
-def _revisions(state: Stored) -> set[int]:
-    return {record.questions.number for record in state.partitions.values()}
+def _revisions(state: Stored, writer: str | None = None) -> set[int]:
+    """Of all partitions, or of those that a worker wrote last."""
+    return {record.questions.number for record in state.partitions.values() if writer in {None, record.writer}}
 
 
 SCENARIOS = {

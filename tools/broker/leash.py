@@ -43,13 +43,17 @@ def start_on_leash(command: Sequence[str], output: Path, *, grace_s: int) -> Lea
         OSError: the output file cannot be written.
     """
     ours, theirs = socket.socketpair()
-    with theirs, output.open("ab") as log:
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", _LEASH, str(grace_s), *command],
-            stdin=theirs.fileno(),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    try:
+        with theirs, output.open("ab") as log:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", _LEASH, str(grace_s), *command],
+                stdin=theirs.fileno(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    except OSError:
+        ours.close()
+        raise
     ours.recv(1)  # from here on it can be stopped and killed in any order
     return Leashed(process, ours)

@@ -122,7 +122,20 @@ async def _taken_up(
     context = AlertContext(f"/pawsight/{names.group}", "bench", "bench", "bench")
     delivery = ExactlyOnce(connection, names, context, DeliveryConfig(writer="bench"), Policy())
     async with delivery, KafkaSource(connection, SourceConfig(names.frames, names.group), delivery) as source:
-        yield delivery, await _all_assigned(source)
+        assigned = await _all_assigned(source)
+        over = asyncio.Event()
+        polling = asyncio.create_task(_poll(source, over))
+        try:
+            yield delivery, assigned
+        finally:
+            over.set()
+            await polling
+
+
+async def _poll(source: "KafkaSource", over: asyncio.Event) -> None:
+    """Poll as a worker does, whatever it waits for: after 15 minutes without, a member is taken for dead."""
+    while not over.is_set():
+        await source.poll(_NOT_IDLE_S, frozenset())
 
 
 async def _all_assigned(source: "KafkaSource") -> "Sequence[Assigned]":

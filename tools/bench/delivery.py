@@ -192,8 +192,8 @@ async def _live(delivery: "ExactlyOnce", assigned: "Sequence[Assigned]", cameras
     while time.perf_counter() - began_s < lasts_s:
         tick += 1
         for place, each in enumerate(assigned):
-            first = tick * live_cameras * PARTITIONS + place
-            names = [f"camera-{(first + step * PARTITIONS) % cameras:06d}" for step in range(live_cameras)]
+            own = range(place, cameras, PARTITIONS)  # as they were written first: a camera stays on its partition
+            names = [f"camera-{own[(tick * live_cameras + step) % len(own)]:06d}" for step in range(live_cameras)]
             await _deliver(delivery, each, {name: _camera(name, tick) for name in names})
             written += live_cameras
         await asyncio.sleep(max(0.0, began_s + tick - time.perf_counter()))

@@ -124,3 +124,13 @@ def parse_seeds(said: str) -> range:
         msg = f"--seeds {said!r}: give two numbers, the smaller one first, such as 101-110"
         raise CommandError(msg)
     return range(int(first), int(last) + 1)
+
+
+VideosArgument = Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Files, folders, globs, or CAMERA=VIDEO.")]
+TruthOption = Annotated[
+    Path, typer.Option("--truth", metavar="FILE", help="CSV or JSON of what happens: video, behavior, start_s, end_s.")
+]
+MarginOption = Annotated[
+    float, typer.Option("--margin-s", min=0.0, help="Frames nearer to an edge of the truth do not count, seconds.")
+]
+"""People do not agree on edges."""

@@ -13,7 +13,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from tools.errors import CommandError
-from tools.options import DEMO_QUESTIONS, ArtifactOption, CamerasOption, DeviceOption, JsonOption, ModelOption, QuestionsOption
+from tools.options import (
+    DEMO_QUESTIONS,
+    ArtifactOption,
+    CamerasOption,
+    DeviceOption,
+    JsonOption,
+    MarginOption,
+    ModelOption,
+    QuestionsOption,
+    TruthOption,
+    VideosArgument,
+)
 from tools.outputs import check_writable
 from tools.screen import err, out, steps_bar, write_json
 
@@ -28,11 +39,9 @@ if TYPE_CHECKING:  # torch, PyAV and scikit-learn stay out of --help
 
 
 def calibrate(  # noqa: PLR0913  (a command's options)
-    videos: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Files, folders, globs, or CAMERA=VIDEO.")],
+    videos: VideosArgument,
     *,
-    truth: Annotated[
-        Path, typer.Option("--truth", metavar="FILE", help="CSV or JSON of what happens: video, behavior, start_s, end_s.")
-    ],
+    truth: TruthOption,
     write_to: Annotated[Path, typer.Option("--out", metavar="FILE", help="The calibrated questions file.")],
     per_day: Annotated[
         float | None,
@@ -57,9 +66,7 @@ def calibrate(  # noqa: PLR0913  (a command's options)
     devices: DeviceOption = None,
     questions: QuestionsOption = DEMO_QUESTIONS,
     cameras: CamerasOption = None,
-    margin_s: Annotated[
-        float, typer.Option("--margin-s", min=0.0, help="Frames nearer to an edge of the truth are left out, seconds.")
-    ] = 0.5,
+    margin_s: MarginOption = 0.5,
     json: JsonOption = None,
 ) -> None:
     """Fit a score transform to each question, so that its scores are probabilities, and write a questions file with them.

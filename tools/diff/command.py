@@ -21,6 +21,7 @@ from tools.options import (
     ModelOption,
     QuestionsOption,
     ReportOption,
+    VideosArgument,
 )
 from tools.outputs import check_writable
 from tools.screen import err, out, write_json
@@ -38,7 +39,7 @@ PRECISIONS = ("fp32", "bf16", "int8")
 def diff(  # noqa: PLR0913  (a command's options)
     before: Annotated[str, typer.Argument(metavar="A", help="Artifact folder, questions file (.toml), or precision on the CPU.")],
     after: Annotated[str, typer.Argument(metavar="B", help="The same for what it is compared with.")],
-    videos: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Files, folders, globs, or CAMERA=VIDEO.")],
+    videos: VideosArgument,
     *,
     model: ModelOption = None,
     artifacts: ArtifactOption = None,

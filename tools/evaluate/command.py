@@ -17,9 +17,12 @@ from tools.options import (
     CamerasOption,
     DeviceOption,
     JsonOption,
+    MarginOption,
     ModelOption,
     QuestionsOption,
     ReportOption,
+    TruthOption,
+    VideosArgument,
 )
 from tools.outputs import check_writable
 from tools.screen import err, out, write_json
@@ -35,19 +38,15 @@ _PERCENTILES = (50, 95)
 
 
 def evaluate(  # noqa: PLR0913  (a command's options)
-    videos: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Files, folders, globs, or CAMERA=VIDEO.")],
+    videos: VideosArgument,
     *,
-    truth: Annotated[
-        Path, typer.Option("--truth", metavar="FILE", help="CSV or JSON of what happens: video, behavior, start_s, end_s.")
-    ],
+    truth: TruthOption,
     model: ModelOption = None,
     artifacts: ArtifactOption = None,
     devices: DeviceOption = None,
     questions: QuestionsOption = DEMO_QUESTIONS,
     cameras: CamerasOption = None,
-    margin_s: Annotated[
-        float, typer.Option("--margin-s", min=0.0, help="Frames nearer to an edge of the truth are not scored, seconds.")
-    ] = 0.5,
+    margin_s: MarginOption = 0.5,
     plots: Annotated[Path | None, typer.Option("--plots", metavar="DIR", help="Draw curves and timelines there, as PNG.")] = None,
     json: JsonOption = None,
     report: ReportOption = None,

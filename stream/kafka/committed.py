@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from stream.kafka.connection import KafkaConnection
-from stream.kafka.retired import Retired
+from stream.kafka.retired import Retired, bootstrap_whole
 from stream.kafka.salvage import salvage
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ class CommittedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka's b
             fetch_max_wait_ms=FETCH_WAIT_MS,
             max_partition_fetch_bytes=4 * 1024 * 1024,
         )
+        bootstrap_whole(self._client)
 
 
 @asynccontextmanager

@@ -182,7 +182,10 @@ class Gates(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's base
         gate.opening = self._background.spawn(self._open(gate))
 
     async def _open(self, gate: Gate) -> None:
-        opened = await gate.keeping.open(gate.incarnation)
+        try:
+            opened = await gate.keeping.open(gate.incarnation)
+        finally:
+            gate.opening = None  # a cancelled task keeps what its frames held, connections among it
         if opened is None or not self.holds(gate):
             return
         self.counts.taken_up += 1

@@ -8,6 +8,7 @@ retry, would commit half of the next transaction (KAFKA-17754).
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
@@ -19,7 +20,7 @@ from stream.kafka.committed import committed_reader, read
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.dead_letters import DeadLetterRecord
 from stream.kafka.port import Log, Published
-from stream.kafka.retired import Retired
+from stream.kafka.retired import Retired, bootstrap_whole
 from stream.kafka.salvage import mark_at
 from stream.kafka.topology import DEAD_LETTER_MAX_BYTES, TopicNames, partition_count
 from stream.protocol import StartFrom
@@ -238,6 +239,11 @@ class PartitionClient:
 
 class Writer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka's base is untyped
     """A transactional producer that closes its connections however it ends."""
+
+    def __init__(self, **options: Any) -> None:
+        """Take aiokafka's options; nothing is reached yet."""
+        super().__init__(**options)
+        bootstrap_whole(self.client)
 
     async def stop(self) -> None:
         """Stop; aiokafka 0.14 leaves the client at work for ever where the request that its sender waits for fails."""

@@ -1,13 +1,19 @@
 """Clients that are not used any more: each is stopped in a task of its own that is never cancelled.
 
-Stopping may wait for a broker that does not answer, and a client whose stop was cancelled lives on for ever.
+Stopping may wait for a broker that does not answer, and a client whose stop was cancelled lives on for ever. So does the first
+connection of a client whose bootstrap was cancelled.
 """
 
 import asyncio
 import logging
 from typing import Protocol
 
+from aiokafka.client import AIOKafkaClient
+
 log = logging.getLogger(__name__)
+
+BOOTSTRAP_S = 5.0
+"""A bootstrap that was given up is waited for so long: at a broker that does not answer it would end only with its timeouts."""
 
 
 class Client(Protocol):
@@ -47,3 +53,26 @@ async def _stop(client: Client) -> None:
         await client.stop()
     except Exception as error:  # noqa: BLE001  (a client that failed may fail again at its end, in any way)
         log.info("a Kafka client stopped with %r", error)
+
+
+def bootstrap_whole(client: AIOKafkaClient) -> None:
+    """Have a client bootstrap to the end where whoever waits for it is cancelled, and close after that.
+
+    aiokafka 0.14 forgets the connection that it bootstraps with where that is cancelled: nobody closes it before it is collected.
+    """
+    bootstrap, close = client.bootstrap, client.close
+    begun: list[asyncio.Task[None]] = []
+
+    async def whole() -> None:
+        begun.append(asyncio.create_task(bootstrap()))
+        await asyncio.shield(begun[-1])
+
+    async def close_after() -> None:
+        if begun:
+            _, late = await asyncio.wait(begun, timeout=BOOTSTRAP_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*begun, return_exceptions=True)
+        await close()
+
+    client.bootstrap, client.close = whole, close_after

@@ -15,6 +15,7 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record import MemoryRecords
 
 from stream.kafka.connection import KafkaConnection
+from stream.kafka.retired import bootstrap_whole
 from stream.state_records import RecordMark, mark_of
 from stream.wire import Fault
 
@@ -112,6 +113,7 @@ def read_batch(raw: bytes, offset: int) -> Salvage:
 
 async def _fetch(connection: KafkaConnection, partition: TopicPartition, offset: int) -> bytes:
     client = AIOKafkaClient(**connection.client_options())
+    bootstrap_whole(client)
     try:
         await client.bootstrap()
         client.add_topic(partition.topic)

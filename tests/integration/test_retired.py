@@ -1,10 +1,12 @@
-"""What is left of a partition's writer that was given up: nothing, whatever the cluster answers afterwards."""
+"""What is left of a partition's clients that were given up: nothing, whatever the cluster answers afterwards."""
 
 import asyncio
-from collections.abc import Iterator
+import logging
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
+from stream.kafka.partition_client import PartitionClient
 from tests.integration.error_bench import NAMES, benches
 from tests.integration.error_table import WRITING, Code
 from tests.integration.mock_cluster import MockCluster, mock_clusters
@@ -12,6 +14,22 @@ from tests.integration.mock_cluster import MockCluster, mock_clusters
 pytestmark = pytest.mark.asyncio
 
 LATE_MS = 700
+METADATA = 3
+"""Its number among the requests (Kafka protocol guide, "API Keys")."""
+
+
+async def _restore(client: PartitionClient) -> None:
+    async for _ in client.state_records(end=1):
+        pass
+
+
+STEPS: dict[str, Callable[[PartitionClient], Awaitable[object]]] = {
+    "clear": PartitionClient.clear,
+    "init": PartitionClient.init,
+    "restore": _restore,
+    "found": lambda client: client.found(0),
+}
+"""What has a client of its own."""
 
 
 @pytest.fixture
@@ -42,3 +60,24 @@ async def test_a_commit_that_fails_after_it_was_given_up_leaves_no_connection(mo
         assert not len(bench.retired)
         await asyncio.sleep(0.1)  # the connections end a step after they were closed
         assert not asyncio.all_tasks() - before
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_step_that_is_cancelled_while_it_bootstraps_leaves_no_connection(
+    mocks: list[MockCluster], step: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The metadata comes late, and the partition is taken away before; whoever keeps the cancelled task keeps no connection."""
+    async with benches(mocks) as (bench,):
+        before = asyncio.all_tasks()
+        client = bench.client()
+        bench.mock.answer_late(METADATA, 0, LATE_MS)
+        taking = asyncio.ensure_future(STEPS[step](client))
+        await asyncio.sleep(LATE_MS / 2000)
+        taking.cancel()
+        await asyncio.wait([taking])
+        assert taking.cancelled()
+        client.discard()
+        await bench.retired.gone(30.0)
+        await asyncio.sleep(0.1)
+        assert not asyncio.all_tasks() - before
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

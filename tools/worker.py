@@ -1,6 +1,7 @@
 """`tools/run worker`: one process, one device, one member of the consumer group."""
 
 import asyncio
+import logging
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ from tools.screen import err
 if TYPE_CHECKING:  # torch and aiokafka stay out of --help
     from stream.protocol import StartFrom
     from tools.assembly import Attached, Attachment, Device
+
+log = logging.getLogger(__name__)
 
 
 def worker(  # noqa: PLR0913  (a command's options)
@@ -121,6 +124,8 @@ class _Hangups:
                 revision = await here.reload(self.questions)
             except (CommandError, PipelineError) as error:
                 err.print(f"[yellow]not reloaded, what was asked goes on:[/] {escape(str(error))}", soft_wrap=True)
+            except Exception:  # whatever it is, the worker works and the next SIGHUP is heard
+                log.exception("not reloaded, what was asked goes on")
             else:
                 err.print(f"reloaded {escape(str(self.questions))}: asking revision {revision.number} ({revision.fingerprint})")
 

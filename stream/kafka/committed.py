@@ -4,13 +4,14 @@ The cleaner of a compacted topic leaves control batches without a record, at whi
 are passed batch by batch. Where exactly that is comes out one record at a time: a larger read loses the records before it.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.retired import Retired, bootstrap_whole
@@ -24,6 +25,8 @@ BATCH = 1_000
 """Records of one read."""
 SAY_EVERY_S = 10.0
 """A transaction that holds readers up for so long is told of."""
+STANDSTILL_S = 60.0
+"""A reader that comes no further for so long, and no open transaction is why, never will. Longer than a request may take."""
 FETCH_WAIT_MS = 100
 """Longest wait of the broker for news: the last batch of what is read may be a marker, which wakes nobody."""
 
@@ -56,12 +59,64 @@ async def committed_reader(connection: KafkaConnection, retired: Retired) -> Asy
         retired.add(consumer)
 
 
+class _Watch:
+    """Tells a reader that an open transaction holds up, for as long as that takes, from one that is locked up.
+
+    aiokafka 0.14 only logs most errors that a broker answers a fetch with, and its fetching may end unseen: either way a read
+    gives nothing for ever.
+    """
+
+    def __init__(self, consumer: CommittedConsumer, tp: TopicPartition) -> None:
+        self.is_held_up = False
+        """A transaction is open, as the broker said last, and it gave nothing from here on."""
+        self._consumer = consumer
+        self._tp = tp
+        self._position = -1
+        self._answered_ms: int | None = None
+        self._moved_s = time.monotonic()
+
+    async def position(self) -> int:
+        """Give where the reader stands.
+
+        Raises:
+            KafkaTimeoutError: it is locked up.
+        """
+        try:
+            async with asyncio.timeout(STANDSTILL_S):  # one that lost its place looks for it without a bound
+                position: int = await self._consumer.position(self._tp)
+        except TimeoutError:
+            msg = f"the reader of {self._tp} lost its place, and found none for {STANDSTILL_S:g} s"
+            raise KafkaTimeoutError(msg) from None
+        is_answered = self._hear()
+        if position != self._position or (is_answered and self.is_held_up):
+            self._position, self._moved_s = position, time.monotonic()
+        elif time.monotonic() - self._moved_s > STANDSTILL_S:
+            msg = f"the reader of {self._tp} came no further than {position} for {STANDSTILL_S:g} s, and heard of no transaction"
+            raise KafkaTimeoutError(msg)
+        return position
+
+    def _hear(self) -> bool:
+        """Say whether the broker has answered anew: an old answer says nothing of the transactions that are open now.
+
+        That the reader stands below the stable offset proves nothing: what lies between may have been cleaned away.
+        """
+        before_ms, self._answered_ms = self._answered_ms, self._consumer.last_poll_timestamp(self._tp)
+        stable, highwater = self._consumer.last_stable_offset(self._tp), self._consumer.highwater(self._tp)
+        self.is_held_up = stable is not None and highwater is not None and stable < highwater
+        return self._answered_ms != before_ms
+
+
 async def read(consumer: CommittedConsumer, tp: TopicPartition, start: int, end: int) -> AsyncIterator[ConsumerRecord]:
-    """Give every committed record from `start` up to `end`; waits until all transactions below `end` are over."""
+    """Give every committed record from `start` up to `end`; waits until all transactions below `end` are over.
+
+    Raises:
+        KafkaError: reading failed, or came no further although no transaction was open.
+    """
     consumer.assign([tp])
     consumer.seek(tp, start)
     expected, most, moved_s = start, BATCH, time.monotonic()
-    while start < end and await consumer.position(tp) < end:
+    watch = _Watch(consumer, tp)
+    while start < end and await watch.position() < end:
         try:
             taken = await consumer.getmany(tp, timeout_ms=FETCH_WAIT_MS, max_records=most)
         except KafkaError as error:
@@ -72,7 +127,7 @@ async def read(consumer: CommittedConsumer, tp: TopicPartition, start: int, end:
             consumer.seek(tp, expected)  # a batch that raises loses what lies before: one by one up to the place
             most = BATCH if most == 1 else 1
             continue
-        if not taken and time.monotonic() - moved_s > SAY_EVERY_S:
+        if not taken and watch.is_held_up and time.monotonic() - moved_s > SAY_EVERY_S:
             moved_s = time.monotonic()
             log.warning("%s is decided up to %d, and ends at %d: waiting for an open transaction on it", tp, expected, end)
         for records in taken.values():

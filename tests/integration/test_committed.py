@@ -1,18 +1,26 @@
-"""Reading committed records of a compacted topic: all of them, also where the cleaner left what the client cannot read."""
+"""Reading committed records of a compacted topic: all of them, also where the cleaner left what the client cannot read.
+
+And an end to it where the client gives nothing any more, but for an open transaction.
+"""
 
 import asyncio
 import struct
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.record.util import calc_crc32c
 
-from stream.kafka.committed import EMPTY_CONTROL_BATCH, committed_reader, read
+from stream.kafka.committed import EMPTY_CONTROL_BATCH, CommittedConsumer, committed_reader, read
+from stream.kafka.connection import KafkaConnection
 from stream.kafka.retired import Retired
 from stream.kafka.topology import TopicNames, create_topics
+from tests.integration.error_table import Code
+from tests.integration.kafka_world import publish
+from tests.integration.mock_cluster import MockCluster, mock_clusters
 from tests.integration.restart_world import Group
 from tools.broker.find import FoundBroker
 
@@ -20,6 +28,20 @@ pytestmark = pytest.mark.asyncio
 
 WRITERS = ("one", "two", "three")
 EACH = 5
+FETCH, LIST_OFFSETS = 1, 2
+"""Their numbers among the requests (Kafka protocol guide, "API Keys")."""
+BOUND_S = 2.0
+"""How long a reader may stand still here."""
+STATE = TopicPartition("state", 0)
+
+
+@pytest.fixture
+def mock(monkeypatch: pytest.MonkeyPatch) -> Iterator[MockCluster]:
+    """A cluster with a topic, on which a reader may stand still for a short time only."""
+    monkeypatch.setattr("stream.kafka.committed.STANDSTILL_S", BOUND_S)
+    with mock_clusters(1) as (cluster,):
+        cluster.create_topic(STATE.topic)
+        yield cluster
 
 
 async def test_batches_that_the_cleaner_left_empty_are_passed(broker: FoundBroker, names: TopicNames) -> None:
@@ -51,6 +73,82 @@ async def test_reading_ends_at_the_end_that_was_asked_for(broker: FoundBroker, n
         found = [each.offset async for each in read(consumer, place, 2, 7)]
         assert found == [2, 4, 6]  # a marker after each
     await retired.gone(10.0)
+
+
+async def test_reading_waits_for_an_open_transaction_without_a_bound(
+    broker: FoundBroker, names: TopicNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can say what is committed behind it, however long it takes; a reader that hears nothing more of it has no excuse."""
+    monkeypatch.setattr("stream.kafka.committed.STANDSTILL_S", BOUND_S)
+    await create_topics(broker.connection, names, partitions=1)
+    place, group = TopicPartition(names.state, 0), Group(broker, names)
+    async with group.writer("one") as one, group.writer("two") as two:
+        await one.begin_transaction()
+        await one.send_and_wait(names.state, b"v", b"aborted", partition=0)
+        async with two.transaction():
+            await two.send_and_wait(names.state, b"v", b"behind", partition=0)
+        async with _reader(broker.connection) as consumer:
+            reading = asyncio.create_task(_keys(consumer, place, end=3))
+            await asyncio.sleep(2 * BOUND_S)
+            assert not reading.done()
+            consumer.pause(place)  # as one whose fetching has ended
+            with pytest.raises(KafkaTimeoutError, match="came no further than 0"):
+                await asyncio.wait_for(reading, 5 * BOUND_S)
+        async with _reader(broker.connection) as consumer:
+            await one.abort_transaction()
+            assert await _keys(consumer, place, end=3) == [b"behind"]
+
+
+async def test_reader_to_which_the_broker_gives_nothing_ends(mock: MockCluster) -> None:
+    """Its disk is broken, say: the client only logs that, and would go on asking for ever."""
+    connection = KafkaConnection(mock.bootstrap_servers)
+    await publish(connection, STATE.topic, [b"0", b"1"])
+    async with _reader(connection) as consumer:
+        for _ in range(100):
+            mock.answer_late(FETCH, Code.KAFKA_STORAGE_ERROR, after_ms=50)
+        with pytest.raises(KafkaTimeoutError, match="came no further than 0"):
+            await asyncio.wait_for(_keys(consumer, STATE, end=2), 5 * BOUND_S)
+
+
+async def test_reader_that_finds_no_place_ends(mock: MockCluster) -> None:
+    """What it was to read is gone, and where the log begins is not answered: the client would ask for ever."""
+    async with _reader(KafkaConnection(mock.bootstrap_servers)) as consumer:
+        mock.answer(LIST_OFFSETS, [Code.UNKNOWN_SERVER_ERROR] * 100)
+        with pytest.raises(KafkaTimeoutError, match="lost its place"):
+            await asyncio.wait_for(_keys(consumer, STATE, end=2, start=1), 5 * BOUND_S)
+
+
+async def test_reading_ends_where_the_log_is_shorter_than_it_was(mock: MockCluster) -> None:
+    """Truncated by an unclean election: what lay there does not come, and no transaction is why."""
+    connection = KafkaConnection(mock.bootstrap_servers)
+    await publish(connection, STATE.topic, [b"0", b"1"])
+    async with _reader(connection) as consumer:
+        with pytest.raises(KafkaTimeoutError, match="came no further than 2"):
+            await asyncio.wait_for(_keys(consumer, STATE, end=5), 5 * BOUND_S)
+
+
+async def test_whoever_takes_the_records_may_take_long(mock: MockCluster) -> None:
+    """The reader has no part in that."""
+    connection = KafkaConnection(mock.bootstrap_servers)
+    await publish(connection, STATE.topic, [b"0"])
+    await publish(connection, STATE.topic, [b"1"])
+    async with _reader(connection) as consumer:
+        reading = read(consumer, STATE, 0, 2)
+        assert (await anext(reading)).value == b"0"
+        await asyncio.sleep(1.5 * BOUND_S)
+        assert [each.value async for each in reading] == [b"1"]
+
+
+@asynccontextmanager
+async def _reader(connection: KafkaConnection) -> AsyncIterator[CommittedConsumer]:
+    retired = Retired()
+    async with committed_reader(connection, retired) as consumer:
+        yield consumer
+    await retired.gone(10.0)
+
+
+async def _keys(consumer: CommittedConsumer, place: TopicPartition, end: int, start: int = 0) -> list[bytes | None]:
+    return [each.key async for each in read(consumer, place, start, end)]
 
 
 async def _transact(producer: AIOKafkaProducer, topic: str, name: str) -> None:

@@ -56,23 +56,28 @@ async def _stop(client: Client) -> None:
 
 
 def bootstrap_whole(client: AIOKafkaClient) -> None:
-    """Have a client bootstrap to the end where whoever waits for it is cancelled, and close after that.
+    """Have a client bootstrap to the end where whoever waits for it is cancelled, and close after that, cancelled or not.
 
     aiokafka 0.14 forgets the connection that it bootstraps with where that is cancelled: nobody closes it before it is collected.
     """
     bootstrap, close = client.bootstrap, client.close
     begun: list[asyncio.Task[None]] = []
+    closing: list[asyncio.Task[None]] = []
 
     async def whole() -> None:
         begun.append(asyncio.create_task(bootstrap()))
         await asyncio.shield(begun[-1])
 
-    async def close_after() -> None:
+    async def end() -> None:
         if begun:
             _, late = await asyncio.wait(begun, timeout=BOOTSTRAP_S)
             for task in late:
                 task.cancel()
             await asyncio.gather(*begun, return_exceptions=True)
         await close()
+
+    async def close_after() -> None:
+        closing.append(asyncio.create_task(end()))
+        await asyncio.shield(closing[-1])
 
     client.bootstrap, client.close = whole, close_after

@@ -81,3 +81,19 @@ async def test_a_step_that_is_cancelled_while_it_bootstraps_leaves_no_connection
         await asyncio.sleep(0.1)
         assert not asyncio.all_tasks() - before
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_client_that_is_closing_closes_although_it_is_cancelled_again(mocks: list[MockCluster]) -> None:
+    """The partition is taken away, and the worker ends while the client's first connection is still waited for."""
+    async with benches(mocks) as (bench,):
+        before = asyncio.all_tasks()
+        bench.mock.answer_late(METADATA, 0, LATE_MS)
+        taking = asyncio.ensure_future(bench.client().found(0))
+        for _ in range(2):
+            await asyncio.sleep(LATE_MS / 4000)
+            assert not taking.done()
+            taking.cancel()
+        await asyncio.wait([taking])
+        assert taking.cancelled()
+        await asyncio.sleep(2 * LATE_MS / 1000)
+        assert not asyncio.all_tasks() - before

@@ -1,7 +1,8 @@
 """When a partition was seen to its end: what the silence of a camera is judged by.
 
-Pure: end offsets, positions and times come in as arguments. A question is asked (at most one at a time per partition), its answer
-is the end offset at that time, and the proof is given once everything below that end was handed out.
+Pure: end offsets, positions and times come in as arguments. A question is asked, its answer is the end offset at that time, and
+the proof is given once everything below that end was handed out. A partition has one question at a time: those that piled up
+behind a broker that stood still would be answered one by one, as if nothing had interrupted the partition.
 """
 
 from collections.abc import Hashable, Iterable
@@ -16,7 +17,10 @@ BREAK_S = 5.0
 
 @dataclass(slots=True)
 class _Partition:
+    is_asked: bool = False
+    """A question is under way."""
     asked_at_s: float | None = None
+    """Of the answer that waits for its proof."""
     end: int = 0
     proven_at_s: float | None = None
     live_since_s: float = 0.0
@@ -33,9 +37,12 @@ class EndProofs(Generic[P]):
         """Hold exactly these partitions; what was proven of one before an interruption counts no more."""
         self._partitions = {key: self._partitions.get(key, _Partition()) for key in partitions}
 
-    def to_ask(self) -> list[P]:
-        """Partitions whose end is worth asking for: those with no question left to prove."""
-        return [key for key, partition in self._partitions.items() if partition.asked_at_s is None]
+    def ask(self) -> list[P]:
+        """Give the partitions whose end is to be asked for now: no question of theirs is under way or left to prove."""
+        asked = [key for key, state in self._partitions.items() if not state.is_asked and state.asked_at_s is None]
+        for key in asked:
+            self._partitions[key].is_asked = True
+        return asked
 
     def has_answer(self, partition: P) -> bool:
         """Whether an answer waits for its proof."""
@@ -44,8 +51,14 @@ class EndProofs(Generic[P]):
 
     def answered(self, partition: P, asked_at_s: float, end: int) -> None:
         """Take an answer: `end` was the partition's end at `asked_at_s` or later."""
-        if (state := self._partitions.get(partition)) is not None:
-            state.asked_at_s, state.end = asked_at_s, end
+        if (state := self._partitions.get(partition)) is not None and state.is_asked:
+            state.is_asked, state.asked_at_s, state.end = False, asked_at_s, end
+
+    def unanswered(self, partitions: Iterable[P]) -> None:
+        """Their question failed, or nobody waits for its answer any more."""
+        for key in partitions:
+            if (state := self._partitions.get(key)) is not None:
+                state.is_asked = False
 
     def prove(self, partition: P, position: int) -> tuple[float, float] | None:
         """Give (asked_at_s, live_since_s) if everything below the answered end lies below `position`, once per answer."""

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 ASK_EVERY_S = 1.0
 """Shortest time between two questions for end offsets."""
+ANSWERED_WITHIN_S = 5.0
+"""A question for them is given up after so long: its answer would say too little of now."""
 FLUSH_TIMEOUT_S = 5.0
 STANDSTILL_S = 60.0
 """A partition that holds more and gives nothing for so long, although it is read: the consumer is locked up."""
@@ -153,16 +155,18 @@ class KafkaSource:
         if time.monotonic() - self._asked_s < ASK_EVERY_S:
             return
         self._proofs.keep(self._gates.open_ones())
-        if gates := self._proofs.to_ask():
+        if gates := self._proofs.ask():
             self._asked_s = time.monotonic()
             self._background.spawn(self._ask_ends(gates, steady.now_s()))
 
     async def _ask_ends(self, gates: Sequence[Gate], asked_at_s: float) -> None:
         by_tp = {gate.tp: gate for gate in gates}
         try:
-            ends = await self._consumer.end_offsets(list(by_tp))
-        except KafkaError as error:
+            async with asyncio.timeout(ANSWERED_WITHIN_S):
+                ends = await self._consumer.end_offsets(list(by_tp))
+        except (KafkaError, TimeoutError) as error:
             log.info("no end offsets: %r", error)
+            self._proofs.unanswered(gates)
             return
         for tp, end in ends.items():
             self._proofs.answered(by_tp[tp], asked_at_s, end)

@@ -7,6 +7,7 @@ may take its time: the heartbeat goes on, and what is in flight can still be del
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from aiokafka import TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import KafkaError
 
+from stream.errors import SourceLost
 from stream.kafka.background import Background
 from stream.kafka.partition_client import Group
 from stream.kafka.taking_up import Opened
@@ -24,6 +26,8 @@ from stream.ports import Assigned, Draining, Revoked
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.5
+CHECKS = 5
+"""Failed looks at the topics in a row that end the worker, as many as a partition's failures."""
 LOOK_TIMEOUT_S = 10.0
 
 
@@ -170,11 +174,25 @@ class Gates(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's base
 
     async def _take_up(self, tps: Iterable[TopicPartition]) -> None:
         generation = self._generation
-        await self._delivery.check()
+        await self._check(generation)
         if generation == self._generation:  # else another rebalance came first
             for tp in tps:
                 keeping = self._delivery.keep(tp, self._group, lambda tp=tp: self._void(tp))  # type: ignore[misc]
                 self._begin(tp, keeping)
+
+    async def _check(self, generation: int) -> None:
+        """Look at the topics; once means little: every member looks at each rebalance, and may ask a broker that just died."""
+        for failed in range(1, CHECKS):
+            try:
+                await self._delivery.check()
+            except SourceLost as error:
+                if generation != self._generation:
+                    return
+                log.warning("the topics could not be looked at (%d), trying again: %s", failed, error)
+                await asyncio.sleep(RETRY_S * 2**failed * random.uniform(0.5, 1.0))  # noqa: S311  (spreads retries, keeps no secret)
+            else:
+                return
+        await self._delivery.check()
 
     def _begin(self, tp: TopicPartition, keeping: Keeping) -> None:
         self._incarnations += 1

@@ -75,6 +75,8 @@ class Gate:
     moved_s: float = field(default_factory=time.monotonic)
     """When something was read last, or nothing was left to read."""
     opening: asyncio.Task[None] | None = None
+    fed_again_below: int = 0
+    """Records below it may be what a decoder is fed again, up to a picture that it knows."""
 
 
 @dataclass(slots=True)
@@ -209,6 +211,8 @@ class Gates(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's base
         self.counts.taken_up += 1
         self.counts.skipped_by_retention += opened.skipped
         gate.is_announced = True
+        decoders = (each.decoder for each in opened.assigned.cameras.values())
+        gate.fed_again_below = 1 + max((each.shown_offset for each in decoders if each is not None), default=-1)
         self._assigned.append(opened.assigned)
         self._admit(gate, opened.read_from)
 
@@ -258,10 +262,17 @@ class Gates(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's base
         assert gate.expected is not None
         if gate.expected > end:
             log.error("%s ends at %d, below our place %d: taking it up again", gate.tp, end, gate.expected)
-            gate.keeping.discard()
-            self._void(gate.tp)
+            self._take_up_again(gate)
+            return
+        if first > gate.expected and gate.expected < gate.fed_again_below:  # a decoder would wait for ever for what is gone
+            log.warning("%s: retention deleted what decoders were to be fed again: taking it up again", gate.tp)
+            self._take_up_again(gate)
             return
         if first > gate.expected:
             self.counts.skipped_by_retention += first - gate.expected
             log.warning("%s: retention deleted offsets %d to %d before they were read", gate.tp, gate.expected, first)
         self.enter(gate, max(first, gate.expected))
+
+    def _take_up_again(self, gate: Gate) -> None:
+        gate.keeping.discard()
+        self._void(gate.tp)

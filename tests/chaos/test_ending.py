@@ -1,12 +1,19 @@
 """What is judged at the end of a run beside its alerts, judged: each judge finds what it is there for, and nothing else."""
 
+import asyncio
 import json
+import socket
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from stream.counts import Counts
+from tools.chaos import worker_process
 from tools.chaos.ending import conservation
+from tools.chaos.leaks import Leaks, descriptors, leaks, opened
+from tools.chaos.status import Files
 
 # ------------------------------------------------------------------------------------------------ conservation
 
@@ -57,3 +64,63 @@ def test_every_life_is_counted(tmp_path: Path) -> None:
     lines = [json.dumps({"at_s": 1.0, **COUNTED.as_dict(), **changes}) for changes in ({"answered": 9}, {})]
     (tmp_path / "w1.log").write_text("\n".join(lines), encoding="utf-8")
     assert conservation(tmp_path) == ["w1: decoded 19 pictures, accounted for 18"]
+
+
+# ------------------------------------------------------------------------------------------------ leaks
+
+
+@pytest.mark.parametrize(
+    ("left", "mistakes"),
+    [
+        pytest.param(Leaks([], [], 0), [], id="nothing"),
+        pytest.param(Leaks(["<Task one>"], [], 0), ["w1: <Task one> was left"], id="a task"),
+        pytest.param(Leaks([], ["descriptor 7 (socket)"], 0), ["w1: descriptor 7 (socket) was left open"], id="a descriptor"),
+        pytest.param(Leaks([], [], 2), ["w1: 2 Kafka clients were not stopped"], id="clients"),
+    ],
+)
+def test_what_a_life_leaves_behind_is_found(left: Leaks, mistakes: Sequence[str], tmp_path: Path) -> None:
+    """Also where the same worker lives again, and leaves nothing."""
+    for life in (left, Leaks([], [], 0)):
+        life.append(Files(tmp_path, "w1"))
+    assert leaks(tmp_path) == mistakes
+
+
+def test_no_life_that_ended_in_order_is_found(tmp_path: Path) -> None:
+    """Else a run would pass in which nobody looked."""
+    assert leaks(tmp_path) == ["no worker told what it left behind"]
+
+
+@pytest.mark.skipif(not descriptors(), reason="this machine has no /proc")
+@pytest.mark.asyncio
+async def test_a_connection_that_is_left_open_is_named() -> None:
+    """Whatever its number: it may be that of another one that was open before."""
+    async with await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0) as server:
+        before = descriptors()
+        assert opened(before, descriptors()) == []
+        with socket.create_connection(server.sockets[0].getsockname()) as left:
+            (found,) = [each for each in opened(before, descriptors()) if each.startswith(f"descriptor {left.fileno()} ")]
+            assert "socket:" in found
+            assert opened({left.fileno(): "another"}, {left.fileno(): "this"}) == [f"descriptor {left.fileno()} (this)"]
+
+
+@pytest.mark.skipif(not descriptors(), reason="this machine has no /proc")
+@pytest.mark.asyncio
+async def test_a_worker_tells_what_its_life_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task, a descriptor, clients that were not stopped."""
+    kept: list[socket.socket] = []
+
+    async def careless(told: object) -> int:
+        del told
+        kept.extend(socket.socketpair())
+        kept[1].close()
+        asyncio.create_task(asyncio.sleep(60.0), name="forgotten")  # noqa: RUF006  (as a careless worker would)
+        await asyncio.sleep(0)
+        return 2
+
+    monkeypatch.setattr(worker_process, "work", careless)
+    left = await asyncio.create_task(worker_process.main(cast("Any", None)))
+    number = kept[0].fileno()
+    kept[0].close()
+    assert any("forgotten" in task for task in left.tasks)
+    assert [each.partition(" (")[0] for each in left.descriptors] == [f"descriptor {number}"]
+    assert left.retiring == 2

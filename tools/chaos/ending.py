@@ -13,6 +13,7 @@ from tools.chaos.check import Verdict, compare, state_differences
 from tools.chaos.engine import Asked, asked
 from tools.chaos.expected import Replay, line_of
 from tools.chaos.judge import delivered, replayed
+from tools.chaos.leaks import leaks
 from tools.chaos.order import OrderReader
 from tools.chaos.reading import high_watermarks, unsettled
 from tools.chaos.status import FINDING
@@ -102,12 +103,6 @@ def conservation(folder: Path) -> list[str]:
     if not told:
         return ["no worker told what it counted"]
     return [f"{name}: {each}" for name, counts in told for each in _unbalanced(counts)]
-
-
-def leaks(folder: Path) -> list[str]:
-    """Name what workers left behind that ended in order."""
-    told = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.leaks.json"))}
-    return [f"{name}: {task} was left" for name, each in told.items() for task in each["tasks"]]
 
 
 def findings(folder: Path) -> list[str]:

@@ -37,6 +37,7 @@ from stream.worker import Ports, Worker, WorkerConfig
 from tools.chaos.at_least_once import AtLeastOnceSink
 from tools.chaos.crashing_port import CrashingPort
 from tools.chaos.engine import OracleEngine
+from tools.chaos.leaks import Leaks, descriptors, opened
 from tools.chaos.pictures import SIZE
 from tools.chaos.question_sets import QuestionSet
 from tools.chaos.status import FINDING, Files, Status
@@ -138,8 +139,8 @@ def config(told: Told, asked: QuestionSet) -> WorkerConfig:
     )
 
 
-async def work(told: Told) -> None:
-    """Work until SIGTERM."""
+async def work(told: Told) -> int:
+    """Work until SIGTERM; give how many Kafka clients are still being stopped then."""
     names = TopicNames(told.frames, told.alerts, told.group)
     connection = KafkaConnection(told.bootstrap_servers, client_id=told.name)
     files, hung_up, loop = told.files, asyncio.Event(), asyncio.get_running_loop()
@@ -174,6 +175,7 @@ async def work(told: Told) -> None:
             await trial.close()
             threads.close()
         _say(json.dumps({"at_s": time.time(), **worker.counts.as_dict(), **source.counts}))  # of one that ended in order
+    return delivery.retiring if isinstance(delivery, ExactlyOnce) else 0
 
 
 class _Threads:
@@ -217,15 +219,17 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-async def main(told: Told) -> list[str]:
-    """Work, then name the tasks that are left of it.
+async def main(told: Told) -> Leaks:
+    """Work, then say what is left of it.
 
     A connection whose start was cancelled closes when it is collected: a traceback that was logged may hold it until then.
     """
-    await work(told)
+    before = descriptors()
+    retiring = await work(told)
     gc.collect()
     await asyncio.sleep(SETTLES_S)
-    return [repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    tasks = [repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    return Leaks(tasks, opened(before, descriptors()), retiring)
 
 
 def run(argument: str) -> int:
@@ -239,7 +243,7 @@ def run(argument: str) -> int:
         if threading.active_count() > 1:  # a decoder hangs, and the interpreter would wait for it
             signal.raise_signal(signal.SIGKILL)
         return 3
-    (Path(told.folder) / f"{told.name}.leaks.json").write_text(json.dumps({"tasks": leaks}), encoding="utf-8")
+    leaks.append(told.files)
     return 0
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from stream.camera_state import CameraState
 from stream.debounce import DebounceRule, DebounceRules
 from stream.types import BehaviorEvent, Event, Record
 from tools.chaos.cameras import CameraStream, FrameRecord
@@ -75,12 +74,3 @@ def alert(event: Event) -> Alert:
         at_us,
         last_frame_at_us=round(event.last_frame_at_s * 1e6),
     )
-
-
-def neutral(state: CameraState) -> dict[str, object]:
-    """A stored state as the checker takes it."""
-    behaviors = {
-        name: {"open": each.episode is not None, "episodes": each.episodes, "cooldown_until_s": each.cooldown_until_s}
-        for name, each in state.behaviors.items()
-    }
-    return {"camera": state.camera_id, "last_s": state.clock.last_s, "behaviors": behaviors}

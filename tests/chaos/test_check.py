@@ -98,19 +98,48 @@ def test_the_check_finds_every_mistake(found: Sequence[Published], mistakes: dic
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "named"),
     [
-        pytest.param({"last_s": 1.0}, id="another time"),
-        pytest.param({"behaviors": {}}, id="forgotten behaviours"),
-        pytest.param({"camera": "nobody"}, id="another camera"),
+        pytest.param({"last_s": 1.0}, "last_s is 1.0, not ", id="another time"),
+        pytest.param({"epoch_ms": 1}, "epoch_ms is 1, not ", id="another epoch"),
+        pytest.param({"sightings": 7}, "sightings is 7, not 1", id="seen more often"),
+        pytest.param({"lost": True}, "lost is True, not False", id="lost"),
+        pytest.param({"candidates_s": (1.0,)}, "candidates_s is (1.0,), not ()", id="another clock in sight"),
+        pytest.param({"stream": "another"}, "stream is another, not ", id="another stream"),
+        pytest.param({"resets": 1}, "resets is 1, not 0", id="a clock set back"),
+        pytest.param({"behaviors": {}}, "flip.level is nothing, not ", id="forgotten behaviours"),
+        pytest.param({"camera": "nobody"}, "nobody: stored, but it sent nothing", id="another camera"),
     ],
 )
-def test_a_state_that_differs_from_the_replay_is_named(change: dict[str, object]) -> None:
-    """By camera."""
+def test_a_state_that_differs_from_the_replay_is_named(change: dict[str, object], named: str) -> None:
+    """By camera and field."""
     states = [camera.state() for camera in HISTORY.cameras.values()]
     assert state_differences(HISTORY, states) == []
-    assert state_differences(HISTORY, [{**states[0], **change}, *states[1:]]) != []
-    assert state_differences(HISTORY, states[1:]) != []
+    assert any(named in each for each in state_differences(HISTORY, [{**states[1], **change}, states[0]]))
+    assert state_differences(HISTORY, states[1:]) == [f"{states[0]['camera']}: not stored"]
+
+
+@pytest.mark.parametrize("field", ["level", "run_s", "since_s", "episodes", "cooldown_until_s"])
+def test_a_behavior_that_differs_from_the_replay_is_named(field: str) -> None:
+    """By camera, behaviour and field, whichever behaviour it is."""
+    one, *others = (camera.state() for camera in HISTORY.cameras.values())
+    for behavior, state in one["behaviors"].items():
+        other = {**one, "behaviors": {**one["behaviors"], behavior: {**state, field: one["last_s"] + 1.0}}}
+        (difference,) = state_differences(HISTORY, [other, *others])
+        assert difference.startswith(f"{one['camera']}: stored {behavior}.{field} is ")
+
+
+def test_a_cooldown_that_is_over_is_none() -> None:
+    """One that is not over is one."""
+    one, *others = (camera.state() for camera in HISTORY.cameras.values())
+    flip = one["behaviors"]["flip"]
+
+    def cooling(until_s: float) -> list[str]:
+        other = {**one, "behaviors": {**one["behaviors"], "flip": {**flip, "cooldown_until_s": until_s}}}
+        return state_differences(HISTORY, [other, *others])
+
+    assert cooling(one["last_s"]) == []
+    assert cooling(one["last_s"] + 0.1) != []
 
 
 def watched(found: Iterable[Published]) -> list[str]:

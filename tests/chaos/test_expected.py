@@ -15,7 +15,6 @@ from tests.chaos.oracle_world import (
     SCRIPT,
     T0_S,
     alert,
-    neutral,
     sent_number,
     stream_of,
     stream_rules,
@@ -26,6 +25,7 @@ from tools.chaos.check import state_differences
 from tools.chaos.debounced import CameraReplay
 from tools.chaos.expected import Replay, Rule, Rules, Sent, Shot
 from tools.chaos.records import sent
+from tools.chaos.stored import neutral
 from tools.chaos.truth import ANSWERS, Camera, Code
 
 BEHAVIORS = (
@@ -90,12 +90,13 @@ def test_both_implementations_of_the_rules_agree(film: list[Stretch], is_lost: b
         answers = {rule.behavior: ANSWERS[code] for rule, code in zip(BEHAVIORS, codes, strict=True)}
         replay.take(Sent("den", "den", stream, offset, (Shot(at_us, answers),)))
     assert state is not None
+    assert clock is not None
     if is_lost:
         state, more = lose(state, rules)
         events += more
     replay.finish(["den"] if is_lost else [])
     assert replay.alerts["den"] == [alert(event) for event in events]
-    assert state_differences(replay, [neutral(state)]) == []
+    assert state_differences(replay, [neutral(replace(state, clock=clock))]) == []
     assert replay.totals["pictures"] == sum(replay.totals[what] for what in ("accepted", "late", "clock"))
 
 
@@ -124,9 +125,10 @@ def test_both_implementations_agree_on_other_questions(film: list[Stretch], plac
         answers = {behavior: ANSWERS[codes[column]] for behavior, column in COLUMNS.items()}
         replay.take(Sent("den", "den", stream, offset, (Shot(at_us, answers),)))
     assert state is not None
+    assert clock is not None
     replay.finish()
     assert replay.alerts["den"] == [alert(event) for event in events]
-    assert state_differences(replay, [neutral(state)]) == []
+    assert state_differences(replay, [neutral(replace(state, clock=clock))]) == []
 
 
 def test_access_units_are_told_in_order_of_presentation() -> None:

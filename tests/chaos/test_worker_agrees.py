@@ -21,7 +21,7 @@ from stream.ports import Assigned, Poll, Tick
 from stream.state_records import CameraRecord
 from stream.types import Record
 from stream.worker import Ports, Worker, WorkerConfig
-from tests.chaos.oracle_world import PARTITIONS, T0_S, alert, neutral, sent_number, stream_rules, taken
+from tests.chaos.oracle_world import PARTITIONS, T0_S, alert, sent_number, stream_rules, taken
 from tests.integration.worker_world import Trial
 from tools.chaos.cameras import CameraStream, FrameRecord
 from tools.chaos.check import Published, compare, state_differences
@@ -29,6 +29,7 @@ from tools.chaos.engine import OracleEngine, asked
 from tools.chaos.expected import Replay
 from tools.chaos.pictures import SIZE
 from tools.chaos.records import sent
+from tools.chaos.stored import neutral
 from tools.chaos.truth import RULES, SAMPLE_FPS, UNITS, Camera, Form, Script
 
 T = TypeVar("T")

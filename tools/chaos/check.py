@@ -13,6 +13,9 @@ from tools.chaos.expected import Alert, Replay
 _DETAILS = 20
 """Sentences given for each kind of mistake."""
 
+_MISSING = "nothing"
+"""In a sentence, of a field that is not there."""
+
 Key: TypeAlias = tuple[str, str | None, str, int]
 
 
@@ -84,20 +87,25 @@ def compare(expected: Mapping[str, Sequence[Alert]], published: Sequence[Publish
 
 
 def state_differences(replay: Replay, stored: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Compare the stored state of every camera with the replayed one; a sentence for each difference.
+    """Compare the stored state of every camera with the replayed one; a sentence for each camera that differs.
 
     Args:
         replay: of the whole frames topic.
-        stored: one for each line: {"camera": the line, "last_s", "behaviors": {name: {"open", "episodes", "cooldown_until_s"}}}.
+        stored: one for each line, with the fields of `tools.chaos.debounced.CameraReplay.state`; "camera" is the line.
     """
-    by_camera = {state["camera"]: _settled(state) for state in stored}
+    by_camera = {state["camera"]: _fields(state) for state in stored}
     differences = [f"{camera}: stored, but it sent nothing" for camera in by_camera.keys() - replay.cameras.keys()]
     for name, camera in replay.cameras.items():
         if camera.last_us is None:
             continue
-        wanted, found = _settled(camera.state() | {"camera": name}), by_camera.get(name)
-        if found != wanted:
-            differences.append(f"{name}: stored is {found}, replayed is {wanted}")
+        if name not in by_camera:
+            differences.append(f"{name}: not stored")
+            continue
+        found, wanted = by_camera[name], _fields(camera.state() | {"camera": name})
+        differing = [each for each in {**wanted, **found} if found.get(each, _MISSING) != wanted.get(each, _MISSING)]
+        if differing:
+            told = (f"{each} is {found.get(each, _MISSING)}, not {wanted.get(each, _MISSING)}" for each in differing)
+            differences.append(f"{name}: stored {', '.join(told)}")
     return differences
 
 
@@ -141,12 +149,11 @@ def _altered(wanted: Alert, found: Published, partition_of: Mapping[str, int]) -
     return None if found.partition == partition else f"{wanted} lies on partition {found.partition}, its frames on {partition}"
 
 
-def _settled(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Take a cooldown that is over for none: when it is forgotten is nobody's business."""
-    last_s = state["last_s"]
-    behaviors = {}
-    for name, each in state["behaviors"].items():
+def _fields(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a state field by field. A cooldown that is over counts as none: when it is forgotten is nobody's business."""
+    fields = {name: value for name, value in state.items() if name not in {"behaviors", "partition"}}
+    for behavior, each in state["behaviors"].items():
         until_s = each["cooldown_until_s"]
-        is_over = until_s is None or until_s <= last_s
-        behaviors[name] = {"open": each["open"], "episodes": each["episodes"], "cooldown_until_s": None if is_over else until_s}
-    return {"camera": state["camera"], "last_s": last_s, "behaviors": behaviors}
+        settled = {**each, "cooldown_until_s": None if until_s is None or until_s <= state["last_s"] else until_s}
+        fields |= {f"{behavior}.{name}": value for name, value in settled.items()}
+    return fields

@@ -85,6 +85,16 @@ class _Behavior:
     episodes: int = 0
     cooldown_until_us: int | None = None
 
+    def state(self) -> dict[str, Any]:
+        """Give what a worker must have stored of it."""
+        return {
+            "level": "yes" if self.level else "no",
+            "run_s": None if self.run_from_us is None else (self.run_from_us / 1e6, self.run_to_us / 1e6),
+            "since_s": _seconds(self.since_us),
+            "episodes": self.episodes,
+            "cooldown_until_s": _seconds(self.cooldown_until_us),
+        }
+
 
 @dataclass(slots=True)
 class CameraReplay:
@@ -152,15 +162,17 @@ class CameraReplay:
     def state(self) -> dict[str, Any]:
         """Give the state that a worker must have stored; a cooldown that is over counts as none."""
         assert self.last_us is not None, self.name
-        behaviors = {
-            name: {
-                "open": each.since_us is not None,
-                "episodes": each.episodes,
-                "cooldown_until_s": None if each.cooldown_until_us is None else each.cooldown_until_us / 1e6,
-            }
-            for name, each in self._behaviors.items()
+        return {
+            "camera": self.name,
+            "epoch_ms": self._epoch_ms,
+            "sightings": self._sightings,
+            "lost": self._lost,
+            "last_s": self.last_us / 1e6,
+            "stream": self._stream,
+            "candidates_s": tuple(at_us / 1e6 for at_us in self._candidates),
+            "resets": self.set_back,
+            "behaviors": {name: each.state() for name, each in self._behaviors.items()},
         }
-        return {"camera": self.name, "last_s": self.last_us / 1e6, "behaviors": behaviors}
 
     def _turn(self) -> None:
         """Take other questions: what is open of a behaviour that is gone ends at the last accepted picture; all else goes on."""
@@ -263,6 +275,10 @@ def _level(rule: Rule, state: _Behavior, shot: Shot) -> bool | None:
     if p_yes >= rule.start_above:
         return True
     return False if p_yes <= rule.stop_below else state.level
+
+
+def _seconds(us: int | None) -> float | None:
+    return None if us is None else us / 1e6
 
 
 def _us(seconds: float) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from stream.camera_state import CameraState
+from stream.camera_state import BehaviorState, CameraState
 from stream.kafka.committed import committed_reader, read
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.retired import Retired
@@ -24,6 +24,31 @@ class Stored:
     partitions: dict[int, PartitionRecord] = field(default_factory=dict)
 
 
+def neutral(state: CameraState) -> dict[str, Any]:
+    """Give a camera's state in the fields of `tools.chaos.debounced.CameraReplay.state`."""
+    return {
+        "camera": state.camera_id,
+        "epoch_ms": state.epoch_ms,
+        "sightings": state.sightings,
+        "lost": state.lost,
+        "last_s": state.clock.last_s,
+        "stream": state.clock.stream,
+        "candidates_s": state.clock.candidates,
+        "resets": state.clock.resets,
+        "behaviors": {name: _behavior(each) for name, each in state.behaviors.items()},
+    }
+
+
+def _behavior(state: BehaviorState) -> dict[str, Any]:
+    return {
+        "level": state.level.value,
+        "run_s": None if state.run is None else (state.run.began_s, state.run.last_s),
+        "since_s": None if state.episode is None else state.episode.started_at_s,
+        "episodes": state.episodes,
+        "cooldown_until_s": state.cooldown_until_s,
+    }
+
+
 async def stored(connection: KafkaConnection, names: TopicNames) -> Stored:
     """Read the state topic to its end.
 
@@ -37,7 +62,7 @@ async def stored(connection: KafkaConnection, names: TopicNames) -> Stored:
         if partition is not None:
             found.partitions[place.partition] = decode_partition(partition)
         states = [decode_camera(value).state for value in latest.values() if value is not None]
-        found.cameras += [_neutral(state) | {"partition": place.partition} for state in states]
+        found.cameras += [neutral(state) | {"partition": place.partition} for state in states]
     return found
 
 
@@ -64,11 +89,3 @@ async def _records(connection: KafkaConnection, place: TopicPartition, end: int)
         async for record in read(consumer, place, first, end):
             yield record.key, record.value
     await retired.gone(10.0)
-
-
-def _neutral(state: CameraState) -> dict[str, Any]:
-    behaviors = {
-        name: {"open": each.episode is not None, "episodes": each.episodes, "cooldown_until_s": each.cooldown_until_s}
-        for name, each in state.behaviors.items()
-    }
-    return {"camera": state.camera_id, "last_s": state.clock.last_s, "behaviors": behaviors}

@@ -129,6 +129,14 @@ def test_a_behavior_that_differs_from_the_replay_is_named(field: str) -> None:
         assert difference.startswith(f"{one['camera']}: stored {behavior}.{field} is ")
 
 
+def test_a_behavior_that_nobody_asked_is_named() -> None:
+    """Stored, and not replayed."""
+    one, *others = (camera.state() for camera in HISTORY.cameras.values())
+    other = {**one, "behaviors": {**one["behaviors"], "circling": one["behaviors"]["flip"]}}
+    (difference,) = state_differences(HISTORY, [other, *others])
+    assert difference.startswith(f"{one['camera']}: stored circling.level is ")
+
+
 def test_a_cooldown_that_is_over_is_none() -> None:
     """One that is not over is one."""
     one, *others = (camera.state() for camera in HISTORY.cameras.values())

@@ -11,9 +11,13 @@ import pytest
 
 from stream.counts import Counts
 from tools.chaos import worker_process
+from tools.chaos.bystanders import letters_mistakes, visitors_mistakes
+from tools.chaos.check import Published
 from tools.chaos.ending import conservation
+from tools.chaos.expected import Alert
 from tools.chaos.leaks import Leaks, descriptors, leaks, opened
 from tools.chaos.status import Files
+from tools.chaos.visits import Overdue
 
 # ------------------------------------------------------------------------------------------------ conservation
 
@@ -124,3 +128,66 @@ async def test_a_worker_tells_what_its_life_left(monkeypatch: pytest.MonkeyPatch
     assert any("forgotten" in task for task in left.tasks)
     assert [each.partition(" (")[0] for each in left.descriptors] == [f"descriptor {number}"]
     assert left.retiring == 2
+
+
+# ------------------------------------------------------------------------------------------------ bystanders
+
+VISITOR = "visitor-1"
+
+
+def told(*types: str) -> list[Published]:
+    """What was published of the visitor."""
+    alerts = [Alert(str(number), f"pawsight.{each}", VISITOR, number) for number, each in enumerate(types)]
+    return [Published(alert, 0, offset) for offset, alert in enumerate(alerts)]
+
+
+IN_TIME, LATE = Overdue(frozenset(), frozenset()), Overdue(frozenset({VISITOR}), frozenset())
+SEEN, LOST = "camera.seen", "camera.lost"
+
+
+@pytest.mark.parametrize(
+    ("types", "overdue", "mistakes"),
+    [
+        pytest.param((SEEN,), IN_TIME, [], id="seen, and not to be lost yet"),
+        pytest.param((SEEN, LOST), IN_TIME, [], id="seen and lost"),
+        pytest.param((SEEN, LOST), LATE, [], id="seen and lost in time"),
+        pytest.param((), IN_TIME, ["visitor-1 was seen 0 times"], id="not seen"),
+        pytest.param((SEEN, SEEN), IN_TIME, ["visitor-1 was seen 2 times"], id="seen twice"),
+        pytest.param((SEEN,), LATE, ["visitor-1 fell silent long ago, and was not lost"], id="never lost"),
+        pytest.param((SEEN, LOST, LOST), LATE, ["visitor-1 was lost 2 times"], id="lost twice"),
+        pytest.param((SEEN, LOST, LOST), IN_TIME, ["visitor-1 was lost 2 times"], id="lost twice, and early"),
+        pytest.param((SEEN, "behavior.started"), IN_TIME, ["visitor-1 has pawsight.behavior.started"], id="barking"),
+        pytest.param(
+            (SEEN, LOST),
+            Overdue(frozenset({VISITOR}), frozenset({VISITOR})),
+            ["visitor-1 fell silent long ago, and has a state"],
+            id="never forgotten",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_visitor_is_found(types: Sequence[str], overdue: Overdue, mistakes: Sequence[str]) -> None:
+    """Seen once, lost once, forgotten."""
+    assert visitors_mistakes(told(*types), {VISITOR}, overdue) == mistakes
+
+
+def test_a_visitor_that_never_came_is_found() -> None:
+    """Seen, but not on the frames topic."""
+    assert visitors_mistakes(told(SEEN), set(), IN_TIME) == ["visitor-1 was seen, but never came"]
+
+
+@pytest.mark.parametrize(
+    ("there", "letters", "mistakes"),
+    [
+        pytest.param([b"a", None, b"b"], [b"b", b"a"], [], id="right"),
+        pytest.param([b"a", b"a"], [b"a", b"a"], [], id="sent twice"),
+        pytest.param([b"a"], [], ["b'a' was sent 1 times, dead-lettered 0 times"], id="lost"),
+        pytest.param([b"a"], [b"a", b"a"], ["b'a' was sent 1 times, dead-lettered 2 times"], id="repeated"),
+        pytest.param([None], [b"a"], ["b'a' was dead-lettered, but never sent"], id="invented"),
+        pytest.param([None], [None], ["None was dead-lettered, but never sent"], id="a healthy record"),
+    ],
+)
+def test_what_is_wrong_with_a_dead_letter_is_found(
+    there: Sequence[bytes | None], letters: Sequence[bytes | None], mistakes: Sequence[str]
+) -> None:
+    """Each unusable record once, and no other."""
+    assert letters_mistakes(there, letters) == mistakes

@@ -6,7 +6,8 @@ Each visitor must be seen once, lost once and forgotten; each unusable record mu
 import asyncio
 import contextlib
 import random
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from io import BytesIO
 from uuid import uuid4
@@ -22,6 +23,7 @@ from tools.chaos.cameras import SOURCE
 from tools.chaos.check import Published
 from tools.chaos.reading import read_all
 from tools.chaos.truth import Code, Script
+from tools.chaos.visits import Overdue, Sent
 
 VISITOR = "visitor-"
 MARK_HEADER = "oracle.mark"
@@ -83,8 +85,8 @@ class Bystanders:
         return self.draw.randrange(self.script.partitions)
 
 
-def visitors_mistakes(alerts: list[Published], sent: set[str]) -> list[str]:
-    """Name the visitors that were not seen exactly once, or lost more than once; those sent last need not be lost yet."""
+def visitors_mistakes(alerts: list[Published], sent: set[str], late: Overdue) -> list[str]:
+    """Name the visitors that were not seen once, or lost more than once, or not lost or forgotten although it is time."""
     seen: Counter[str] = Counter()
     lost: Counter[str] = Counter()
     other = []
@@ -99,7 +101,9 @@ def visitors_mistakes(alerts: list[Published], sent: set[str]) -> list[str]:
                 other.append(f"{camera} has {each.alert.type}")
     wrong = [f"{camera} was seen {seen[camera]} times" for camera in sent if seen[camera] != 1]
     wrong += [f"{camera} was seen, but never came" for camera in seen if camera not in sent]
-    return wrong + [f"{camera} was lost {count} times" for camera, count in lost.items() if count > 1] + other
+    wrong += [f"{camera} was lost {count} times" for camera, count in lost.items() if count > 1]
+    wrong += [f"{camera} fell silent long ago, and was not lost" for camera in late.lost if not lost[camera]]
+    return wrong + [f"{camera} fell silent long ago, and has a state" for camera in late.kept] + other
 
 
 async def dead_letters_mistakes(connection: KafkaConnection, frames_topic: str, dead_letters_topic: str) -> list[str]:
@@ -110,23 +114,32 @@ async def dead_letters_mistakes(connection: KafkaConnection, frames_topic: str, 
         TimeoutError: a transaction stays open.
     """
     there = [dict(each.headers).get(MARK_HEADER) async for each in read_all(connection, frames_topic, "read_uncommitted")]
-    letters = Counter(
-        [dict(each.headers).get(MARK_HEADER) async for each in read_all(connection, dead_letters_topic, "read_committed")]
-    )
-    wanted = Counter(mark for mark in there if mark is not None)
+    letters = [dict(each.headers).get(MARK_HEADER) async for each in read_all(connection, dead_letters_topic, "read_committed")]
+    return letters_mistakes(there, letters)
+
+
+def letters_mistakes(there: Iterable[bytes | None], letters: Iterable[bytes | None]) -> list[str]:
+    """Judge dead letters by the marks of all frames and those of all dead letters; None is a record without one."""
+    wanted, found = Counter(mark for mark in there if mark is not None), Counter(letters)
     wrong = [
-        f"{mark!r} was sent {wanted[mark]} times, dead-lettered {letters[mark]} times"
+        f"{mark!r} was sent {wanted[mark]} times, dead-lettered {found[mark]} times"
         for mark in wanted
-        if wanted[mark] != letters[mark]
+        if wanted[mark] != found[mark]
     ]
-    return wrong + [f"{mark!r} was dead-lettered, but never sent" for mark in letters if mark not in wanted]
+    return wrong + [f"{mark!r} was dead-lettered, but never sent" for mark in found if mark not in wanted]
 
 
-async def visitors_sent(connection: KafkaConnection, frames_topic: str) -> set[str]:
-    """Read which visitors there were.
+async def visitors_sent(connection: KafkaConnection, frames_topic: str) -> tuple[set[str], dict[int, Sent]]:
+    """Read which visitors there were, and when all records were sent, by partition.
 
     Raises:
         KafkaError: the brokers do not answer.
     """
-    keys = [each.key async for each in read_all(connection, frames_topic, "read_uncommitted")]
-    return {key.decode() for key in keys if key is not None and key.startswith(VISITOR.encode())}
+    visitors: set[str] = set()
+    sent: defaultdict[int, Sent] = defaultdict(Sent)
+    async for each in read_all(connection, frames_topic, "read_uncommitted"):
+        sent[each.partition].offsets.append(each.offset)
+        sent[each.partition].at_s.append(each.timestamp / 1000)
+        if each.key is not None and each.key.startswith(VISITOR.encode()):
+            visitors.add(each.key.decode())
+    return visitors, sent

@@ -17,8 +17,12 @@ from tools.chaos.leaks import leaks
 from tools.chaos.order import OrderReader
 from tools.chaos.reading import high_watermarks, unsettled
 from tools.chaos.status import FINDING
-from tools.chaos.stored import stored
+from tools.chaos.stored import history, stored
 from tools.chaos.truth import Script
+from tools.chaos.visits import Patience, overdue
+
+WORKER_FILE = "worker.json"
+"""What the workers of a run are told, in the folder of the processes' files."""
 
 
 @dataclass(slots=True)
@@ -75,7 +79,9 @@ async def judged(  # noqa: PLR0913  (what is judged)
     ending.other += reader.watch.unexpected({name: camera.set_back for name, camera in replay.cameras.items()})[:20]
     for topic in (names.alerts, names.state, names.dead_letters):
         ending.other += await unsettled(connection, topic)
-    ending.other += visitors_mistakes(alerts, await visitors_sent(connection, names.frames))[:20]
+    visitors, sent = await visitors_sent(connection, names.frames)
+    late = overdue(await history(connection, names), sent, visitors, patience(folder))
+    ending.other += visitors_mistakes(alerts, visitors, late)[:20]
     ending.other += (await dead_letters_mistakes(connection, names.frames, names.dead_letters))[:20]
     found = await stored(connection, names)
     own_states = [
@@ -90,6 +96,12 @@ async def judged(  # noqa: PLR0913  (what is judged)
             ending.other.append(f"{place} ends at {end}, its record is {record}")
     ending.other += conservation(folder) + leaks(folder) + findings(folder)
     return ending
+
+
+def patience(folder: Path) -> Patience:
+    """How long the workers of a run wait before they make something of silence."""
+    told = json.loads((folder / WORKER_FILE).read_text(encoding="utf-8"))
+    return Patience(told["script"]["lost_after_s"], told["silence_grace_s"], told["forget_after_s"])
 
 
 def conservation(folder: Path) -> list[str]:

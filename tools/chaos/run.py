@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import random
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ from stream.kafka.topology import TopicNames, create_topics
 from tools.broker.process import BrokerProcess
 from tools.chaos.brokers import QUICK_FAULTS, Brokers, brokers_behind_proxy
 from tools.chaos.bystanders import Bystanders
-from tools.chaos.ending import Ending, judged
+from tools.chaos.ending import WORKER_FILE, Ending, judged
 from tools.chaos.faults import Fault, Timing, schedule
 from tools.chaos.inject import Injected, inject
 from tools.chaos.order import OrderReader
@@ -27,6 +28,7 @@ from tools.chaos.proxy import Proxy
 from tools.chaos.status import CrashPoint, reached
 from tools.chaos.stored import behind
 from tools.chaos.truth import Script
+from tools.chaos.visits import MARGIN_S
 
 PARTITIONS = 6
 WORKER_MODULE = "tools.chaos.worker_process"
@@ -39,6 +41,9 @@ NEARLY = 500
 NAIVE_DRAIN_S = 8.0
 """The negative control keeps no record of what is done."""
 TERM_BOUND_S = 20.0
+SILENCE_GRACE_S = 20.0
+QUIET_S = SILENCE_GRACE_S + 2 * MARGIN_S
+"""After the last fault: faults follow each other so closely that nobody who fell silent must be lost, and forgotten, before."""
 
 TIMING = Timing(deadline_s=3.0, session_s=3.0, transaction_s=5.0)
 
@@ -134,8 +139,11 @@ async def staged(
         direct = KafkaConnection(brokers.direct_servers, client_id="judge")
         await create_topics(direct, names, partitions=script.partitions)
 
+        arguments = told(plan, script, names, brokers, **worker)
+        await asyncio.to_thread((folder / WORKER_FILE).write_text, json.dumps(arguments), encoding="utf-8")
+
         def make(number: int) -> Child:
-            return Child(f"pawsight-w{number}", WORKER_MODULE, told(plan, script, names, brokers, **worker), folder)
+            return Child(f"pawsight-w{number}", WORKER_MODULE, arguments, folder)
 
         feed = {"bootstrap_servers": brokers.bootstrap_servers, "topic": names.frames, "script": script.as_json()}
         publisher = Child("publisher", "tools.chaos.publisher", feed, folder)
@@ -167,9 +175,10 @@ async def chaos(plan: Plan, folder: Path, on_fault: Callable[[Injected], None]) 
                 report.injected.append(await inject(fault, stage.world))
                 on_fault(report.injected[-1])
             await asyncio.sleep(TIMING.session_s + 2)
+            visiting.cancel()
             if not plan.is_naive:  # cameras that end long before the last frame is done are lost, by the rule, and no fault
                 await _left(stage, NEARLY)
-            visiting.cancel()
+                await asyncio.sleep(QUIET_S)
             report.stops = await finished(stage)
         await asyncio.gather(visiting, return_exceptions=True)
         report.ending = await judged(stage.direct, stage.names, stage.script, stage.folder, reader, is_naive=plan.is_naive)
@@ -248,6 +257,6 @@ def told(plan: Plan, script: Script, names: TopicNames, brokers: Brokers, **chan
         "forget_after_s": script.lost_after_s + 1.0,
         "is_naive": plan.is_naive,
         "trial_s": 5.0,
-        "silence_grace_s": 20.0,
+        "silence_grace_s": SILENCE_GRACE_S,
         "policy": {},
     } | changes

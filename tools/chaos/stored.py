@@ -16,6 +16,16 @@ from stream.state_records import PartitionRecord
 from tools.chaos.reading import high_watermarks
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One committed record of the state topic."""
+
+    at_s: float
+    """When it was written, Unix time."""
+    key: bytes
+    value: bytes | None
+
+
 @dataclass(slots=True)
 class Stored:
     """The last value of every key."""
@@ -56,14 +66,24 @@ async def stored(connection: KafkaConnection, names: TopicNames) -> Stored:
         KafkaError: the brokers do not answer.
     """
     found = Stored()
-    for place, end in (await high_watermarks(connection, names.state)).items():
-        latest = {key: value async for key, value in _records(connection, place, end)}
+    for number, written in (await history(connection, names)).items():
+        latest = {each.key: each.value for each in written}
         partition = latest.pop(PARTITION_KEY, None)
         if partition is not None:
-            found.partitions[place.partition] = decode_partition(partition)
+            found.partitions[number] = decode_partition(partition)
         states = [decode_camera(value).state for value in latest.values() if value is not None]
-        found.cameras += [neutral(state) | {"partition": place.partition} for state in states]
+        found.cameras += [neutral(state) | {"partition": number} for state in states]
     return found
+
+
+async def history(connection: KafkaConnection, names: TopicNames) -> dict[int, list[Written]]:
+    """Read all that the state topic still holds, by partition, in order.
+
+    Raises:
+        KafkaError: the brokers do not answer.
+    """
+    ends = await high_watermarks(connection, names.state)
+    return {place.partition: [each async for each in _written(connection, place, end)] for place, end in ends.items()}
 
 
 async def behind(connection: KafkaConnection, names: TopicNames) -> dict[int, int]:
@@ -82,10 +102,10 @@ async def behind(connection: KafkaConnection, names: TopicNames) -> dict[int, in
     }
 
 
-async def _records(connection: KafkaConnection, place: TopicPartition, end: int) -> AsyncIterator[tuple[bytes, bytes | None]]:
+async def _written(connection: KafkaConnection, place: TopicPartition, end: int) -> AsyncIterator[Written]:
     retired = Retired()
     async with committed_reader(connection, retired) as consumer:
         first = (await consumer.beginning_offsets([place]))[place]
         async for record in read(consumer, place, first, end):
-            yield record.key, record.value
+            yield Written(record.timestamp / 1000, record.key, record.value)
     await retired.gone(10.0)

@@ -17,6 +17,7 @@ from stream.debounce import CameraState, DebounceRules
 from stream.ledger import Ledger
 from stream.ports import Assigned, Proof, Tick
 from stream.state_records import CameraRecord, DecoderPlace, Place, QuestionRevision, RecordMark
+from stream.ticks import Progress, parts
 from stream.types import DeadLetter, Event, Observation, Position
 
 PartitionKey: TypeAlias = tuple[str, int]
@@ -70,10 +71,11 @@ class Partition:
         self._dead_lettered = set(assigned.dead_lettered)
         self._dirty: set[str] = set()
         self._forgotten: set[str] = set()
-        self._delivered_offset = assigned.resume_offset
+        self._told = Progress(assigned.resume_offset, assigned.last_record, tuple(sorted(assigned.dead_lettered)))
+        """As far as the last tick says."""
         self._questions = questions
         self._before: deque[Tick] = deque()
-        """What is left to deliver of earlier questions."""
+        """What was cut and not taken: parts of one tick, and what is left of earlier questions."""
         self._retain(rules)
 
     def ask(self, rules: Mapping[str, DebounceRules], questions: QuestionRevision) -> None:
@@ -84,7 +86,7 @@ class Partition:
             questions: what the answers are asked with from here on.
         """
         if self._changed:
-            self._before.append(self._cut())
+            self._cut()
         self._questions = questions
         self._retain(rules)
 
@@ -198,8 +200,9 @@ class Partition:
 
     @property
     def backlog(self) -> int:
-        """Events and dead letters that wait for the next tick, and ticks that wait for their turn."""
-        return len(self._events) + len(self._dead_letters) + len(self._before)
+        """Events and dead letters that wait for the next tick or in one that waits for its turn, which counts itself."""
+        waiting = sum(1 + len(tick.events) + len(tick.dead_letters) for tick in self._before)
+        return len(self._events) + len(self._dead_letters) + waiting
 
     @property
     def backlog_bytes(self) -> int:
@@ -215,16 +218,20 @@ class Partition:
     @property
     def _changed(self) -> bool:
         changed = self._events or self._dead_letters or self._dirty or self._forgotten
-        return bool(changed) or self.resume_offset != self._delivered_offset
+        return bool(changed) or self.resume_offset != self._told.resume_offset
 
     def take_tick(self, *, final: bool = False) -> Tick:
-        """Swap out all that is to be delivered now; what happens from here on belongs to the next tick.
+        """Take what is to be delivered next, a part of all that there is now if that is much: see `stream.ticks`.
 
-        Each tick follows from one set of questions: what is left of earlier ones comes first, and is never the final one.
+        What happens from here on belongs to later ticks. Each follows from one set of questions: what is left of earlier ones
+        comes first. Only the last one, after which nothing is left, is the final one.
         """
-        return self._before.popleft() if self._before else self._cut(final=final)
+        if not self._before:
+            self._cut(final=final)
+        return self._before.popleft()
 
-    def _cut(self, *, final: bool = False) -> Tick:
+    def _cut(self, *, final: bool = False) -> None:
+        """Swap out all that is to be delivered now."""
         resume_offset = self.resume_offset
         self._dead_lettered = {offset for offset in self._dead_lettered if resume_offset is None or offset >= resume_offset}
         tick = Tick(
@@ -241,9 +248,9 @@ class Partition:
             final=final,
             questions=self._questions,
         )
+        self._before.extend(parts(tick, self._told))
         self._events, self._dead_letters, self._dirty, self._forgotten = [], [], set(), set()
-        self._delivered_offset = resume_offset
-        return tick
+        self._told = Progress(resume_offset, tick.last_record, tick.dead_lettered)
 
     def _retain(self, rules: Mapping[str, DebounceRules]) -> None:
         """End what is open on behaviours that are not asked any more."""

@@ -82,7 +82,7 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """All that one partition has to deliver at one moment: at once or not at all, as far as the sink can."""
+    """What one partition delivers at once or not at all, as far as the sink can: all that it has, or a part (`stream.ticks`)."""
 
     topic: str
     partition: int
@@ -97,7 +97,7 @@ class Tick:
     dead_lettered: tuple[int, ...] = ()
     """Offsets from `resume_offset` on whose dead letters are delivered, with this tick's, ascending."""
     cameras: Mapping[str, CameraRecord] = field(default_factory=dict)
-    """Cameras that changed since the last tick, as of these events."""
+    """Cameras that changed since the last tick, as of these events: no other tick tells anything of theirs in between."""
     forgotten: tuple[str, ...] = ()
     """Cameras whose record is to be deleted."""
     final: bool = False

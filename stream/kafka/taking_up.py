@@ -136,7 +136,10 @@ class TakingUp:
         self.adopted, self.alerts_offset = (*known, *new), published.end
 
     async def _mark(self, opening: Opening) -> None:
-        """The first transaction: from now on it is known that the partition was taken up, should nothing come after."""
+        """The first transaction: from now on it is known that the partition was taken up, should nothing come after.
+
+        Not cut into parts: the states of as many cameras as a partition may have (10,000) take 0.4 s on two busy cores.
+        """
         before = None if opening.is_new else self.record
         moved: list[tuple[bytes, bytes]] = []
         if opening.is_new:  # what was done lies in another log; episodes and their numbers go on

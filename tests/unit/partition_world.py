@@ -62,7 +62,8 @@ class Item:
 class Store:
     """What is committed: the state as bytes, and all that was told."""
 
-    partition: bytes | None = None
+    partition: bytes = encode_partition(PartitionRecord(0, 0, "me"))
+    """As the first owner marks it when it takes the partition up."""
     cameras: dict[str, bytes] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     letters: list[int] = field(default_factory=list)
@@ -73,8 +74,6 @@ class Store:
     def assigned(self) -> Assigned:
         """Restore: the next owner's assignment."""
         self.owners += 1
-        if self.partition is None:
-            return Assigned(TOPIC, NUMBER, self.owners)
         record = decode_partition(self.partition)
         return Assigned(
             TOPIC,
@@ -88,9 +87,8 @@ class Store:
 
     def commit(self, tick: Tick, applied: Sequence[tuple[str, int, int]]) -> None:
         """Take a tick with everything that led to it."""
-        if tick.resume_offset is not None:
-            record = PartitionRecord(tick.resume_offset, 0, "me", tick.last_record, tick.dead_lettered)
-            self.partition = encode_partition(record)
+        assert tick.resume_offset is not None
+        self.partition = encode_partition(PartitionRecord(tick.resume_offset, 0, "me", tick.last_record, tick.dead_lettered))
         self.cameras |= {camera: encode_camera(each) for camera, each in tick.cameras.items()}
         for camera in tick.forgotten:
             del self.cameras[camera]
@@ -160,11 +158,17 @@ class Owner:
             self.applied.append((observation.camera_id, observation.position.offset, observation.position.index))
 
     def tick(self) -> Tick:
-        """Commit what is done."""
+        """Commit what is done, or the next part of it."""
         tick = self.partition.take_tick()
-        self.store.commit(tick, self.applied)
-        self.applied = []
+        done = [each for each in self.applied if self._is_done(tick, *each)]
+        self.store.commit(tick, done)
+        self.applied = [each for each in self.applied if each not in done]
         return tick
+
+    @staticmethod
+    def _is_done(tick: Tick, camera: str, offset: int, index: int) -> bool:
+        """Whether a tick says that an answer was applied."""
+        return camera in tick.cameras and Cursor(offset, index) < tick.cameras[camera].cursor
 
     def finish(self) -> None:
         """Work off the whole log, one picture after the other, and stop in order."""
@@ -172,7 +176,8 @@ class Owner:
         while self.unread:
             self.read()
             self.answer(2**20, random.Random(0))
-        self.tick()
+        while self.partition.due:
+            self.tick()
 
 
 def uninterrupted(log: Sequence[Item]) -> Store:

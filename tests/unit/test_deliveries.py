@@ -66,6 +66,23 @@ async def test_one_tick_of_a_partition_at_a_time_with_all_that_came_meanwhile() 
     assert len(sink.ticks) == 2
 
 
+async def test_much_at_once_goes_part_after_part() -> None:
+    """No part waits for the beat; the place moves with the last one; the last tick of all comes after them."""
+    sink, books = Sink({0: 2.0}), partition(0)
+    async with Deliveries(sink, Counts()) as deliveries:
+        reject(books, *range(250))
+        deliveries.begin([books], everything=False)
+        await asyncio.sleep(1.0)
+        deliveries.finish(books)
+    assert sink.most == 1
+    assert [(at, len(tick.dead_letters), tick.resume_offset, tick.final) for at, tick in sink.ticks] == [
+        (0.0, 100, None, False),
+        (2.0, 100, None, False),
+        (4.0, 50, 250, False),
+        (6.0, 0, 250, True),
+    ]
+
+
 async def test_slow_partition_holds_nobody_up() -> None:
     """While one partition's delivery takes a minute another one delivers as soon as it has something."""
     sink, slow, quick = Sink({0: 60.0}), partition(0), partition(1)

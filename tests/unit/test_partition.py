@@ -144,6 +144,21 @@ def test_tick_swaps_everything_out() -> None:
     assert (again.events, again.dead_letters, again.cameras, again.resume_offset, again.final) == ((), (), {}, 2, True)
 
 
+def test_much_goes_in_parts_before_what_comes_after() -> None:
+    """More than a transaction takes leaves in parts; what waits counts, and what happens meanwhile belongs to none of them."""
+    books = partition()
+    opened(books, *range(120))
+    for offset in range(120):
+        books.reject(letter(offset))
+    first = books.take_tick()
+    assert (len(first.dead_letters), first.resume_offset, books.due, books.backlog) == (100, None, True, 21)
+    still(books, 120)
+    answered(books, 120)
+    second, third = books.take_tick(final=True), books.take_tick(final=True)
+    assert (len(second.dead_letters), second.resume_offset, list(second.cameras), second.final) == (20, 120, [], False)
+    assert (told(third), third.resume_offset, list(third.cameras), third.final) == (["seen"], 121, ["den"], True)
+
+
 def test_dead_letters_above_the_place_are_remembered_until_it_passes_them() -> None:
     """While an older record is open a restart would read the dead-lettered one again: each tick names it."""
     books = partition(resume_offset=4, dead_lettered=frozenset({6}))
@@ -226,7 +241,7 @@ def test_other_questions_cut_what_waits_in_two() -> None:
     """What came before leaves first, as it was asked; what they end comes after; together that is everything, once."""
     books = flipped()
     books.ask({"den": ONLY_BARKING}, TWO)
-    assert (books.due, books.backlog, books.backlog_bytes) == (True, 2, 50)
+    assert (books.due, books.backlog, books.backlog_bytes) == (True, 5, 50)
     before, after = books.take_tick(final=True), books.take_tick(final=True)
     assert (told(before), told(after)) == (["seen", "started"], ["ended"])
     assert (before.questions, after.questions) == (ONE, TWO)

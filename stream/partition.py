@@ -208,7 +208,7 @@ class Partition:
     def backlog_bytes(self) -> int:
         """Size of the dead letters that wait for the next tick."""
         before = [letter for tick in self._before for letter in tick.dead_letters]
-        return sum(len(letter.record.value or b"") for letter in (*before, *self._dead_letters))
+        return sum(letter.record.size_bytes for letter in (*before, *self._dead_letters))
 
     @property
     def due(self) -> bool:

@@ -32,6 +32,12 @@ class Record:
     arrived_at_s: float
     """When it arrived at this worker, seconds since the epoch by its source's clock, which no step of the wall clock moves."""
 
+    @property
+    def size_bytes(self) -> int:
+        """Of all that its publisher chose the size of: key, value and headers."""
+        headers = sum(len(name.encode()) + len(value or b"") for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + headers
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:

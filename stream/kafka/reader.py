@@ -9,6 +9,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeError, UnsupportedCodecError
@@ -51,21 +52,26 @@ class Reader:
         self._reading: asyncio.Task[None] | None = None
 
     async def fill(self, max_records: int, max_bytes: int, held: frozenset[tuple[str, int]]) -> None:
-        """Take what was fetched already, one record of each partition in turn, up to a full inbox; nothing of the held ones."""
+        """Take what was fetched already, one record of each partition in turn, up to a full inbox; nothing of the held ones.
+
+        Full is an inbox of `max_records`, or of `max_bytes`, which its last record may exceed. What lay in it before counts.
+        """
         turn = self._readable(held)
         self._turns += 1
         first = self._turns % max(1, len(turn))
         turn = turn[first:] + turn[:first]
-        size = 0
-        while turn and len(self.inbox) < max_records and size < max_bytes:
+        size_bytes = sum(map(_size_bytes, self.inbox))
+        while turn:
             more = []
             for gate in turn:
+                if len(self.inbox) >= max_records or size_bytes >= max_bytes:
+                    return
                 if not gate.is_open:
                     continue
                 before = len(self.inbox)
                 await self._read([gate.tp], 0.0)
                 if len(self.inbox) > before:
-                    size += _size(self.inbox[-1])
+                    size_bytes += sum(map(_size_bytes, islice(self.inbox, before, None)))
                     more.append(gate)
             turn = more
 
@@ -180,6 +186,5 @@ def _record(gate: Gate, saved: SavedRecord) -> Record:
     )
 
 
-def _size(item: Record | DeadLetter) -> int:
-    record = item.record if isinstance(item, DeadLetter) else item
-    return len(record.value or b"")
+def _size_bytes(item: Record | DeadLetter) -> int:
+    return (item.record if isinstance(item, DeadLetter) else item).size_bytes

@@ -250,14 +250,21 @@ async def test_step_of_the_wall_clock_moves_nothing(
         assert abs(at_s - right()) < PATIENCE_S
 
 
-async def test_poll_is_bounded_in_bytes(broker: FoundBroker, names: TopicNames) -> None:
-    """A poll of large records ends at the first one over the bound, and all come in the end."""
-    await create_topics(broker.connection, names, partitions=1)
-    await publish(broker.connection, names.frames, [bytes([number]) * 60_000 for number in range(12)])
+@pytest.mark.parametrize(
+    ("partitions", "in_keys"),
+    [pytest.param(1, False, id="one"), pytest.param(6, False, id="six"), pytest.param(1, True, id="keys")],
+)
+async def test_poll_is_bounded_in_bytes(broker: FoundBroker, names: TopicNames, partitions: int, *, in_keys: bool) -> None:
+    """A poll of large records ends at the first one over the bound, on however many partitions they lie; all come in the end."""
+    await create_topics(broker.connection, names, partitions=partitions)
+    large, each = bytes(60_000), 12 // partitions
+    key, values = (large, [b"%d" % number for number in range(each)]) if in_keys else (b"den", [large] * each)
+    for partition in range(partitions):
+        await publish(broker.connection, names.frames, values, partition=partition, key=key)
     async with joined(broker.connection, names, max_poll_bytes=100_000) as member:
         seen = await member.watch(lambda seen: len(seen.records) == 12)
     assert all(len(poll.records) <= 2 for poll in seen.polls)
-    assert [value[0] for value in seen.values() if value] == list(range(12))
+    assert [seen.values(partition) for partition in range(partitions)] == [values] * partitions
 
 
 async def test_missing_topic_is_refused(broker: FoundBroker, names: TopicNames) -> None:

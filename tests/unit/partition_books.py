@@ -56,8 +56,9 @@ def answered(books: Partition, offset: int, *, camera: str = "den", p_yes: float
 
 
 def letter(offset: int, size: int = 0) -> DeadLetter:
-    """A record that cannot be used."""
-    return DeadLetter(Record(TOPIC, NUMBER, offset, 0, b"den", bytes(size), (), 7, 0.0), "decode", "corrupt", "damaged")
+    """A record that cannot be used, with a value of `size` bytes, and ten more of key and header."""
+    headers = (("seq", b"1234"),)
+    return DeadLetter(Record(TOPIC, NUMBER, offset, 0, b"den", bytes(size), headers, 7, 0.0), "decode", "corrupt", "damaged")
 
 
 def proof(asked_at_s: float) -> Proof:

@@ -135,7 +135,7 @@ def test_tick_swaps_everything_out() -> None:
     answered(books, 0, p_yes=0.9)
     opened(books, 1)
     books.reject(letter(1, size=50))
-    assert (books.due, books.backlog, books.backlog_bytes) == (True, 3, 50)
+    assert (books.due, books.backlog, books.backlog_bytes) == (True, 3, 60)
     first = books.take_tick()
     assert (told(first), first.dead_letters, first.dead_lettered) == (["seen", "started"], (letter(1, size=50),), ())
     assert (first.resume_offset, first.last_record, first.incarnation) == (2, RecordMark(1, 0, 1), 7)
@@ -241,7 +241,7 @@ def test_other_questions_cut_what_waits_in_two() -> None:
     """What came before leaves first, as it was asked; what they end comes after; together that is everything, once."""
     books = flipped()
     books.ask({"den": ONLY_BARKING}, TWO)
-    assert (books.due, books.backlog, books.backlog_bytes) == (True, 5, 50)
+    assert (books.due, books.backlog, books.backlog_bytes) == (True, 5, 60)
     before, after = books.take_tick(final=True), books.take_tick(final=True)
     assert (told(before), told(after)) == (["seen", "started"], ["ended"])
     assert (before.questions, after.questions) == (ONE, TWO)

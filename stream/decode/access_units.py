@@ -202,6 +202,9 @@ class AccessUnitDecoder:
             self._decoded += self._codec.decode(unit)
         if self._codec.width:
             check_dimensions(self._codec.width, self._codec.height, self._limits)
+        if self._codec.format is not None:  # told before a picture comes out: a stream may fill the decoder and show none
+            bits = self._codec.format.padded_bits_per_pixel
+            self._picture_bytes = self._codec.coded_width * self._codec.coded_height * bits // 8
 
     def _empty(self) -> None:
         """Take out what the decoder holds back, and make it ready for a keyframe."""
@@ -216,7 +219,6 @@ class AccessUnitDecoder:
             offset = frame.pts
             if offset is None or offset not in self._pending or frame.is_corrupt:
                 continue  # a damaged picture stays pending, and is given up in its time
-            self._picture_bytes = sum(plane.buffer_size for plane in frame.planes)
             pending = self._pending.pop(offset)
             pixels = fit(rgb(frame, self._reformatter), self._size) if admit(offset, pending.captured_at_s) else None
             shown.append(Shown(offset, pending.captured_at_s, pixels, pending.keyframe_offset))

@@ -30,7 +30,7 @@ class SourceConfig:
     """Without a poll for so long it leaves its group. Longer than the device may take for a batch, which holds the polls up."""
     max_poll_records: int = 64
     max_poll_bytes: int = 32 * 1024 * 1024
-    """Of values; the last record of a poll may exceed it."""
+    """Of keys, values and headers; the last record of a poll may exceed it."""
 
     @property
     def rebalance_timeout_s(self) -> float:
@@ -38,7 +38,15 @@ class SourceConfig:
         return 1.5 * self.session_timeout_s
 
     def client_options(self) -> dict[str, object]:
-        """The consumer's settings: no reset and no commit behind our back, detection times, and bounds on prefetched bytes."""
+        """The consumer's settings: no reset and no commit behind our back, detection times, and bounds on prefetched bytes.
+
+        What the consumer holds while nothing is polled (aiokafka 0.14, `Fetcher._get_actions_per_node`): it asks for every
+        partition of which nothing lies here, so each assigned partition comes to hold one answer, until its last record is
+        taken. That is `max_partition_fetch_bytes`, or one batch of up to the topic's `max.message.bytes` (8 MiB), as a broker
+        gives the first batch of a response whole, and each response may begin with another partition. So P partitions hold
+        P x 1 MiB where batches are smaller than that, P x 8 MiB at the most; lower settings would not lower the latter. To it
+        comes, per broker, one response of up to `fetch_max_bytes` on its way, three times while it is taken apart.
+        """
         return {
             "group_id": self.group,
             "enable_auto_commit": False,

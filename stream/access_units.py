@@ -4,7 +4,7 @@ A bounded number of decoders, the least recently used closed first. A decoder is
 that does not continue them: another stream, a gap, a still, a record that cannot be used, the camera's loss.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from stream.camera_decoder import CameraDecoder, Pictures, Turn
@@ -26,7 +26,8 @@ class DecoderLimits:
     max_decoders: int = 256
     """Of more cameras the least recently used is closed, and asked again from its next keyframe on."""
     max_bytes: int = 2 * 1024**3
-    """What they may hold together, by their pictures' sizes."""
+    """What they may hold together, by their pictures' sizes, when a portion of records is begun. The portion's own may outgrow it
+    until the next: those that it opens or whose pictures grow, at most `stream.intake.MAX_SIDE_BY_SIDE`; and one alone."""
 
 
 @dataclass(slots=True)
@@ -87,8 +88,13 @@ class AccessUnits:
             partition.enqueue(camera, [Step(Place(Cursor(decoder.next_offset), clock))])
         return frames
 
+    def have_room(self, cameras: Collection[tuple[PartitionKey, str]]) -> bool:
+        """Whether these cameras' decoders may be open at one time; a new one counts, but its size is not known."""
+        held = sum(self._decoders[place].memory_bytes for place in cameras if place in self._decoders)
+        return len(cameras) <= self.bounds.max_decoders and held <= self.bounds.max_bytes
+
     async def make_room(self, packets: Iterable[FramePacket], partitions: Mapping[PartitionKey, Partition]) -> list[Frame]:
-        """Close decoders until those that these records need fit, with those that they use already."""
+        """Close decoders, the least recently used first, until those that these records need have room beside the others."""
         needed = {((packet.position.topic, packet.position.partition), packet.camera_id) for packet in packets}
         for place in [place for place in self._decoders if place in needed]:
             self._decoders[place] = self._decoders.pop(place)  # most recently used

@@ -1,11 +1,13 @@
-"""From records to frames: reads, decodes and samples one poll's records, camera by camera, and opens them in the ledgers.
+"""From records to frames: opens one poll's records in the ledgers, then reads, decodes and samples them, portion by portion.
 
-Cameras are decoded side by side, a camera's records one after the other: its clock decides picture by picture what is sampled.
+A portion's cameras are decoded side by side, a camera's records one after the other: its clock decides picture by picture what is
+sampled. The next portion is decoded when the last one's frames were taken, so pictures never wait but those of one portion.
 A record that was done before is passed by; one that may have killed a worker is tried elsewhere first.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -14,7 +16,7 @@ from stream.access_units import AccessUnits, DecoderLimits
 from stream.cameras import CameraRegistry
 from stream.clock import ClockRules
 from stream.counts import Counts
-from stream.decode import DecodeLimits, DecodeRequest, decode
+from stream.decode import SEGMENT_TYPES, DecodeLimits, DecodeRequest, decode
 from stream.decode_threads import DecodeThreads, Threads
 from stream.errors import UnusableRecord
 from stream.partition import Partition, PartitionKey, Standing, Step
@@ -25,6 +27,9 @@ from stream.types import DeadLetter, Frame, FramePacket, Record
 
 TOO_MANY_CAMERAS = "too_many_cameras"
 """Reason of dead letters of cameras beyond a partition's bound."""
+MAX_SIDE_BY_SIDE = 8
+"""Segments, and cameras that send access units, in one portion: two for each decoder thread that a worker has. So the pictures of
+eight segments (`DecodeLimits`) are held, and one of every still and access unit of a poll."""
 
 
 class Trial(Protocol):
@@ -61,9 +66,18 @@ class IntakeConfig:
 _Place: TypeAlias = tuple[PartitionKey, int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A record that is open in its ledger and waits to be decoded."""
+
+    partition: Partition
+    record: Record
+    packet: FramePacket
+
+
 @dataclass(slots=True)
 class _Taken:
-    """What came of one poll."""
+    """What came of one portion."""
 
     frames: dict[_Place, list[Frame]] = field(default_factory=dict)
     """By the record that brought them out."""
@@ -83,34 +97,23 @@ class Intake:
             self._threads, config.clock, config.cameras, config.image_size, config.limits, config.decoders, counts
         )
 
-    async def take(self, poll: Poll, partitions: Mapping[PartitionKey, Partition]) -> tuple[list[Frame], list[DeadLetter]]:
-        """Decode one poll's records; every one of them is open in its ledger afterwards, or done.
+    async def take(self, poll: Poll, partitions: Mapping[PartitionKey, Partition]) -> AsyncIterator[Frame | DeadLetter]:
+        """Decode one poll's records, a portion at a time; before the first, every one of them is open in its ledger, or done.
 
-        Returns:
-            The sampled frames in the order of the records that brought them out, and the records that cannot be used.
+        Nothing may be reassigned before the end.
+
+        Yields:
+            Within a portion the records that cannot be used, then what lay in decoders that were closed for it, then the sampled
+            frames in the order of the records that brought them out.
         """
-        taken = _Taken()
-        by_camera: dict[tuple[PartitionKey, str], list[tuple[Record, FramePacket]]] = {}
-        for record in poll.records:
-            partition = self._receive(record, partitions)
-            if partition is None:
-                continue
-            try:
-                packet = self._read(partition, record)
-            except UnusableRecord as error:
-                self._reject(partition, _letter(record, error), taken)
-                continue
-            by_camera.setdefault((partition.key, packet.camera_id), []).append((record, packet))
-        units = [packet for pairs in by_camera.values() for _, packet in pairs if _is_unit(packet)]
-        drained = await self._units.make_room(units, partitions)
-        await asyncio.gather(*(self._take_camera(partitions[key], pairs, taken) for (key, _), pairs in by_camera.items()))
-        for letter in poll.poison:
-            partition = self._receive(letter.record, partitions)
-            if partition is not None:
-                self._reject(partition, letter, taken)
-        taken.letters.sort(key=lambda letter: letter.record.offset)
-        order = [((record.topic, record.partition), record.offset) for record in poll.records]
-        return drained + [frame for place in order for frame in taken.frames.get(place, ())], taken.letters
+        opened = _Taken()
+        waiting = deque(self._open(poll, partitions, opened))
+        for letter in opened.letters:
+            yield letter
+        while waiting:
+            taken = await self._take_portion(self._next_portion(waiting), partitions)
+            while taken:
+                yield taken.popleft()  # not held while the next ones are decoded
 
     async def close_silent(self, proof: Proof, partition: Partition) -> list[Frame]:
         """Empty the decoders of cameras that are about to be lost; what comes out is to be asked before."""
@@ -123,6 +126,53 @@ class Intake:
     def forget(self, key: PartitionKey) -> None:
         """Drop what lies in the decoders of a partition that is no longer ours."""
         self._units.forget(key)
+
+    def _open(self, poll: Poll, partitions: Mapping[PartitionKey, Partition], taken: _Taken) -> list[_Read]:
+        """Open all records of a poll before any is decoded: no tick may pass one of them by."""
+        reads = []
+        for record in poll.records:
+            partition = self._receive(record, partitions)
+            if partition is None:
+                continue
+            try:
+                reads.append(_Read(partition, record, self._read(partition, record)))
+            except UnusableRecord as error:
+                self._reject(partition, _letter(record, error), taken)
+        for letter in poll.poison:
+            partition = self._receive(letter.record, partitions)
+            if partition is not None:
+                self._reject(partition, letter, taken)
+        return reads
+
+    def _next_portion(self, waiting: deque[_Read]) -> list[_Read]:
+        """Take off as many records as may be decoded before their frames are handed on, at least one."""
+        portion: list[_Read] = []
+        segments: set[_Place] = set()
+        cameras: set[tuple[PartitionKey, str]] = set()
+        while waiting:
+            packet, key = waiting[0].packet, waiting[0].partition.key
+            if _is_unit(packet):
+                cameras.add((key, packet.camera_id))
+            elif packet.content_type in SEGMENT_TYPES:
+                segments.add((key, packet.position.offset))
+            is_full = len(segments) + len(cameras) > MAX_SIDE_BY_SIDE or not self._units.have_room(cameras)
+            if portion and is_full:
+                break
+            portion.append(waiting.popleft())
+        return portion
+
+    async def _take_portion(
+        self, portion: Sequence[_Read], partitions: Mapping[PartitionKey, Partition]
+    ) -> deque[Frame | DeadLetter]:
+        by_camera: dict[tuple[PartitionKey, str], list[_Read]] = {}
+        for read in portion:
+            by_camera.setdefault((read.partition.key, read.packet.camera_id), []).append(read)
+        drained = await self._units.make_room((read.packet for read in portion if _is_unit(read.packet)), partitions)
+        taken = _Taken()
+        await asyncio.gather(*(self._take_camera(reads, taken) for reads in by_camera.values()))
+        taken.letters.sort(key=lambda letter: letter.record.offset)
+        places = [(read.partition.key, read.record.offset) for read in portion]
+        return deque([*taken.letters, *drained, *(frame for place in places for frame in taken.frames[place])])
 
     def _receive(self, record: Record, partitions: Mapping[PartitionKey, Partition]) -> Partition | None:
         """Count a record and open it, if its partition is still ours under the assignment that read it."""
@@ -162,14 +212,15 @@ class Intake:
         self._counts.repeated += 1
         partition.ledger.settle(offset)
 
-    async def _take_camera(self, partition: Partition, pairs: Sequence[tuple[Record, FramePacket]], taken: _Taken) -> None:
-        for record, packet in pairs:
-            frames = taken.frames.setdefault((partition.key, record.offset), [])
+    async def _take_camera(self, reads: Sequence[_Read], taken: _Taken) -> None:
+        for read in reads:
+            partition, packet = read.partition, read.packet
+            frames = taken.frames.setdefault((partition.key, read.record.offset), [])
             try:
                 await self._take_packet(partition, packet, frames)
             except UnusableRecord as error:
                 frames += await self._units.close(partition, packet.camera_id)
-                self._reject(partition, _letter(record, error), taken)
+                self._reject(partition, _letter(read.record, error), taken)
 
     async def _take_packet(self, partition: Partition, packet: FramePacket, frames: list[Frame]) -> None:
         camera, offset = packet.camera_id, packet.position.offset

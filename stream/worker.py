@@ -23,7 +23,7 @@ from stream.partition import Partition, PartitionKey
 from stream.ports import Draining, Poll, Proof, Sink, Source
 from stream.reloads import Reloads
 from stream.state_records import QuestionRevision
-from stream.types import Batch, Frame, Observation
+from stream.types import Batch, DeadLetter, Frame, Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +150,11 @@ class Worker:
         await asked.put(End.SOURCE_ENDED if ended else End.STOPPED)
 
     async def _take(self, poll: Poll, asked: asyncio.Queue[Asked]) -> None:
-        frames, letters = await self._intake.take(poll, self._partitions)
-        for letter in letters:
-            await asked.put(letter)
-        await self._batch(frames, asked)
+        async for item in self._intake.take(poll, self._partitions):
+            if isinstance(item, DeadLetter):
+                await asked.put(item)
+            else:
+                await self._batch([item], asked)
         if poll.draining:  # whatever was read of them goes to the device before they are told to finish
             await _put(asked, self._batcher.flush())
         for draining in poll.draining:

@@ -13,6 +13,7 @@ from stream.types import FramePacket
 
 __all__ = [
     "DECODERS",
+    "SEGMENT_TYPES",
     "AccessUnitDecoder",
     "Admit",
     "DecodeLimits",
@@ -30,6 +31,8 @@ DECODERS: Mapping[str, Callable[[FramePacket, DecodeRequest, Admit], Decoded]] =
     **dict.fromkeys(segments.FORMATS, segments.decode),
 }
 """Every content type of `stream.wire.CONTENT_TYPES`."""
+SEGMENT_TYPES = frozenset(segments.FORMATS)
+"""Those whose records hold many pictures."""
 
 
 def decode(packet: FramePacket, request: DecodeRequest, admit: Admit) -> Decoded:

@@ -4,12 +4,32 @@ Nothing in `stream` knows of it. Events and states are sent one by one here, so 
 """
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from aiokafka import TopicPartition
 
 from stream.alerts import AlertRecord
+from stream.kafka.commits import Commit
 from stream.kafka.dead_letters import DeadLetterRecord
+from stream.kafka.partition_client import PartitionClient
 from stream.kafka.port import Log, Port, Published
 from stream.state_records import RecordMark
 from tools.chaos.status import CrashPoint, Files, crash_point
+
+RESTORED_EVERY = 50
+"""Restored records from one crash point to the next: a partition of a chaos run has as many after some seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _CrashingCommit:
+    """The commit of group offsets in the background, for all partitions of a worker."""
+
+    commit: Commit
+    files: Files
+
+    async def __call__(self, offsets: dict[TopicPartition, int]) -> None:
+        with crash_point(self.files, CrashPoint.GROUP_COMMIT):
+            await self.commit(offsets)
 
 
 class CrashingPort:
@@ -20,10 +40,12 @@ class CrashingPort:
         self._port = port
         self._files = files
         self._is_marked = False
+        if isinstance(port, PartitionClient):
+            _stand_around_commits(port, files)
 
     async def prove(self, offset: int) -> None:
-        """See `Port`."""
-        with crash_point(self._files, CrashPoint.MEMBERSHIP):
+        """See `Port`. The one after the partition was marked comes before the seek."""
+        with crash_point(self._files, CrashPoint.MEMBERSHIP_AGAIN if self._is_marked else CrashPoint.MEMBERSHIP):
             await self._port.prove(offset)
 
     async def group_offset(self) -> int | None:
@@ -32,7 +54,7 @@ class CrashingPort:
 
     async def clear(self) -> None:
         """See `Port`."""
-        with crash_point(self._files, CrashPoint.INIT):
+        with crash_point(self._files, CrashPoint.CLEAR):
             await self._port.clear()
 
     async def init(self) -> None:
@@ -47,7 +69,12 @@ class CrashingPort:
 
     async def state_records(self, end: int) -> AsyncIterator[tuple[bytes, bytes | None]]:
         """See `Port`."""
+        count = 0
         async for record in self._port.state_records(end):
+            count += 1
+            if count % RESTORED_EVERY:
+                yield record
+                continue
             with crash_point(self._files, CrashPoint.RESTORED):
                 yield record
 
@@ -105,10 +132,16 @@ class CrashingPort:
             await self._port.commit()
 
     def commit_group(self, offset: int) -> None:
-        """See `Port`."""
-        with crash_point(self._files, CrashPoint.GROUP_COMMIT):
-            self._port.commit_group(offset)
+        """See `Port`. Only offers the offset: `_CrashingCommit` stands where it is committed."""
+        self._port.commit_group(offset)
 
     def discard(self) -> None:
         """See `Port`."""
         self._port.discard()
+
+
+def _stand_around_commits(port: PartitionClient, files: Files) -> None:
+    """No step of a partition's delivery waits for the commit in the background, so no port comes by it: it is found here."""
+    commits = port._commits  # noqa: SLF001
+    if not isinstance(commits._commit, _CrashingCommit):  # noqa: SLF001  (that of all partitions is the same)
+        commits._commit = _CrashingCommit(commits._commit, files)  # noqa: SLF001

@@ -46,8 +46,8 @@ class Kind(StrEnum):
     """An order to crash at a named point."""
 
 
-_WEIGHTS = {kind: 33 if kind is Kind.CRASH_POINT else 10 for kind in Kind}
-"""In tenths of an equal share: 60 faults reach each of the 14 crash points once and have every other kind at least four times."""
+_WEIGHTS = {kind: 40 if kind is Kind.CRASH_POINT else 10 for kind in Kind}
+"""In tenths of an equal share: 60 faults order each of the 16 crash points once and have every other kind at least four times."""
 _NODES_FOR_NODE_KILL = 3
 _AIMED = 0.75
 """Share of the faults that wait for a busy moment; the others come when they come."""

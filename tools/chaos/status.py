@@ -25,16 +25,20 @@ FRESH_S = 5.0
 class CrashPoint(StrEnum):
     """Places in the delivery of one partition at which a worker can end (notes/exactly-once.md 20)."""
 
+    CLEAR = "clear"
+    """The first phase of the producer's start: what the last writer left open is ended."""
     INIT = "init"
-    """The two-phase start of the producer."""
+    """The second phase: the last writer is fenced."""
     HIGH_WATERMARK = "high_watermark"
     """The read of the state topic's high watermark."""
     RESTORED = "restored"
-    """A restored record of state, each so many."""
+    """A restored record of state, each `tools.chaos.crashing_port.RESTORED_EVERY`th."""
     ADOPT = "adopt"
     """Adopting the alerts that the state does not know."""
     MEMBERSHIP = "membership"
-    """The proof of membership in the group."""
+    """The proof of membership in the group before the last writer is fenced; there is none where the group has no offset yet."""
+    MEMBERSHIP_AGAIN = "membership_again"
+    """The proof of membership before anything is read."""
     SEEK = "seek"
     """The seek to where reading goes on."""
     QUARANTINE = "quarantine"
@@ -52,11 +56,13 @@ class CrashPoint(StrEnum):
 
 IN_RESTORE = frozenset(
     {
+        CrashPoint.CLEAR,
         CrashPoint.INIT,
         CrashPoint.HIGH_WATERMARK,
         CrashPoint.RESTORED,
         CrashPoint.ADOPT,
         CrashPoint.MEMBERSHIP,
+        CrashPoint.MEMBERSHIP_AGAIN,
         CrashPoint.SEEK,
         CrashPoint.QUARANTINE,
     }

@@ -146,15 +146,14 @@ class _Parameters:
         self._draw, self._timing = draw, timing
         self._standstills = {kind: _Deck(draw, timing.standstills_s) for kind in (Kind.STOP, Kind.BROKER_STOP, Kind.CRASH_POINT)}
         self._rules = _Deck(draw, network_rules(timing))
-        self._points = _Deck(draw, CrashPoint)
-        self._manners = _Deck(draw, product(Side, How))
+        self._orders = _orders(draw)
 
     def fault(self, number: int, kind: Kind) -> Fault:
         draw = self._draw
         after_s, target, is_aimed = draw.uniform(0.5, 2.5), draw.randrange(1000), draw.random() < _AIMED
         lasts_s = self._lasts_s(kind)
         rule = self._rules.next() if kind is Kind.NETWORK else None
-        order = Order(self._points.next(), *self._manners.next()) if kind is Kind.CRASH_POINT else None
+        order = next(self._orders) if kind is Kind.CRASH_POINT else None
         hits_everybody = rule is not None and draw.random() < 0.3  # noqa: PLR2004  (a third hit all clients, the publisher too)
         return Fault(number, kind, round(after_s, 2), target, lasts_s, is_aimed, rule, hits_everybody, order)
 
@@ -162,6 +161,20 @@ class _Parameters:
         if kind in self._standstills:
             return self._standstills[kind].next()
         return round(self._draw.uniform(0.0, 1.5) * self._timing.session_s, 2)
+
+
+def _orders(draw: random.Random) -> Iterator[Order]:
+    """Every crash point, before and after it, in every manner, once before any comes again.
+
+    Drawn in rounds: each has every point once, in all manners about equally often, and in six rounds a point has all of them.
+    """
+    points, manners = list(CrashPoint), list(product(Side, How))
+    while True:
+        draw.shuffle(points)
+        draw.shuffle(manners)
+        for turn in range(len(manners)):
+            orders = [Order(point, *manners[(place + turn) % len(manners)]) for place, point in enumerate(points)]
+            yield from draw.sample(orders, len(orders))
 
 
 def _shares(kinds: Sequence[Kind], count: int) -> list[Kind]:

@@ -231,11 +231,17 @@ async def test_crash_point_is_reached_once(world: World, point: CrashPoint, how:
     ] * by_itself
 
 
-async def test_point_that_is_never_reached_is_withdrawn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After its bound the order is taken back, and the fault says so."""
-    monkeypatch.setattr("tools.chaos.inject.POINT_BOUND_S", 0.5)
-    injected = await done(world, a_fault(Kind.CRASH_POINT, order=Order(CrashPoint.TOMBSTONE, Side.BEFORE, How.EXIT)))
+@pytest.mark.parametrize(
+    ("point", "bound"), [(CrashPoint.DEAD_LETTER, "POINT_BOUND_S"), (CrashPoint.TOMBSTONE, "TOMBSTONE_BOUND_S")]
+)
+async def test_point_that_is_never_reached_is_withdrawn(
+    world: World, monkeypatch: pytest.MonkeyPatch, point: CrashPoint, bound: str
+) -> None:
+    """After its bound, which is a tombstone's own, the order is taken back, and the fault says so."""
+    monkeypatch.setattr(f"tools.chaos.inject.{bound}", 0.5)
+    injected = await done(world, a_fault(Kind.CRASH_POINT, order=Order(point, Side.BEFORE, How.EXIT)))
     assert not injected.is_reached
+    assert injected.ended_s - injected.began_s < 5.0
     assert Order.given(world.fleet.workers[0].files) is None
 
 

@@ -17,7 +17,7 @@ from tools.chaos.faults import Fault, Kind
 from tools.chaos.processes import Child, Fleet
 from tools.chaos.proxy import Proxy
 from tools.chaos.rules import Hold
-from tools.chaos.status import IN_RESTORE, How, reached, withdraw
+from tools.chaos.status import IN_RESTORE, CrashPoint, How, reached, withdraw
 
 AIM_S = 2.0
 AIM_EVERY_S = 0.005
@@ -25,6 +25,8 @@ TERM_BOUND_S = 15.0
 """Within which a worker must have drained and committed after SIGTERM."""
 POINT_BOUND_S = 20.0
 """Within which a crash point is reached, or the order is withdrawn: a session, a rebalance and a restore fit into it often."""
+TOMBSTONE_BOUND_S = 60.0
+"""The same of a tombstone: no camera is forgotten before its partition was proven live without a break, which each fault is."""
 HOLD_BOUND_S = 15.0
 """Within which the moment of a held request comes; after that it is delivered at any moment."""
 
@@ -196,7 +198,8 @@ async def _crash_point(fault: Fault, world: World) -> Injected:
         child.start()
     else:
         fault.order.give(child.files)
-    injected.is_reached = await _until(lambda: len(reached(child.files)) > before, POINT_BOUND_S)
+    bound_s = TOMBSTONE_BOUND_S if fault.order.point is CrashPoint.TOMBSTONE else POINT_BOUND_S
+    injected.is_reached = await _until(lambda: len(reached(child.files)) > before, bound_s)
     status = child.status
     injected.is_busy |= injected.is_reached and status is not None and status.is_busy
     withdraw(child.files)

@@ -28,6 +28,8 @@ LATENCIES = 300
 THROUGHPUT_S = 8.0
 BEHAVIORS = 8
 _NOT_IDLE_S = 0.5
+_DEADLINE_S = 30.0
+"""Of a transaction: a slow broker is a figure here, not a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,11 @@ class DeliveryFigures:
     live_minutes: float
     """How long states were written before the restore, a tick a second on every partition."""
     live_records: int
+    """Cameras' states that were written meanwhile."""
+    state_written: int
+    """Records of the state topic that all ticks wrote; each partition's mark comes on top."""
+    state_records: int
+    """Records that were left of them for the restore to read: fewer, if the cleaner has been over the topic."""
 
 
 def delivery(
@@ -82,16 +89,18 @@ async def _measure(connection: "KafkaConnection", cameras: int, live_minutes: fl
     names = TopicNames(f"bench-{time.time_ns()}", f"bench-alerts-{time.time_ns()}", "bench")
     await create_topics(connection, names, partitions=PARTITIONS)
     async with _taken_up(connection, names) as (delivery, assigned):
+        writer = _Writer(delivery)
         err.print(f"{LATENCIES} transactions one after the other")
-        latencies_ms = await _latencies_ms(delivery, assigned[0])
+        latencies_ms = await _latencies_ms(writer, assigned[0])
         err.print(f"{PARTITIONS} partitions side by side for {THROUGHPUT_S:g} s")
-        per_s = await _throughput(delivery, assigned)
+        per_s = await _throughput(writer, assigned)
         err.print(f"writing {cameras} cameras")
-        await _populate(delivery, assigned, cameras)
-        written = 0
+        await _populate(writer, assigned, cameras)
+        live_records = 0
         if live_minutes:
             err.print(f"writing {live_cameras} changed cameras a second and partition for {live_minutes:g} minutes")
-            written = await _live(delivery, assigned, cameras, live_minutes * 60, live_cameras)
+            live_records = await _live(writer, assigned, cameras, live_minutes * 60, live_cameras)
+    state_records = await _state_records(connection, names)
     err.print("taking all of them up")
     began_s = time.perf_counter()
     async with _taken_up(connection, names) as (_, assigned):
@@ -103,7 +112,9 @@ async def _measure(connection: "KafkaConnection", cameras: int, live_minutes: fl
         restore_cameras=found,
         restore_s=round(restore_s, 2),
         live_minutes=live_minutes,
-        live_records=written,
+        live_records=live_records,
+        state_written=writer.records,
+        state_records=state_records,
     )
 
 
@@ -120,7 +131,7 @@ async def _taken_up(
     from stream.protocol import Policy
 
     context = AlertContext(f"/pawsight/{names.group}", "bench", "bench", "bench")
-    delivery = ExactlyOnce(connection, names, context, DeliveryConfig(writer="bench"), Policy())
+    delivery = ExactlyOnce(connection, names, context, DeliveryConfig(writer="bench", deadline_s=_DEADLINE_S), Policy())
     async with delivery, KafkaSource(connection, SourceConfig(names.frames, names.group), delivery) as source:
         assigned = await _all_assigned(source)
         over = asyncio.Event()
@@ -148,16 +159,33 @@ async def _all_assigned(source: "KafkaSource") -> "Sequence[Assigned]":
     return [assigned[number] for number in sorted(assigned)]
 
 
-async def _latencies_ms(delivery: "ExactlyOnce", one: "Assigned") -> list[float]:
+@dataclass(slots=True)
+class _Writer:
+    """Delivers ticks, and counts what they wrote."""
+
+    delivery: "ExactlyOnce"
+    records: int = 0
+    """Of the state topic: cameras, and each tick's partition."""
+
+    async def deliver(self, to: "Assigned", cameras: "dict[str, CameraRecord]", events: "tuple[Event, ...]" = ()) -> None:
+        """Deliver a tick with these cameras and events."""
+        from stream.ports import Tick
+
+        tick = Tick(to.topic, to.partition, to.incarnation, resume_offset=0, events=events, cameras=cameras)
+        assert await self.delivery.deliver(tick), "the delivery was not acknowledged"
+        self.records += len(cameras) + 1
+
+
+async def _latencies_ms(writer: _Writer, one: "Assigned") -> list[float]:
     latencies_ms = []
     for number in range(LATENCIES):
         began_s = time.perf_counter()
-        await _deliver(delivery, one, {"latency": _camera("latency", number)}, events=(_event(number),))
+        await writer.deliver(one, {"latency": _camera("latency", number)}, events=(_event(number),))
         latencies_ms.append((time.perf_counter() - began_s) * 1000)
     return sorted(latencies_ms)
 
 
-async def _throughput(delivery: "ExactlyOnce", assigned: "Sequence[Assigned]") -> float:
+async def _throughput(writer: _Writer, assigned: "Sequence[Assigned]") -> float:
     until_s = time.perf_counter() + THROUGHPUT_S
     done = 0
 
@@ -165,7 +193,7 @@ async def _throughput(delivery: "ExactlyOnce", assigned: "Sequence[Assigned]") -
         nonlocal done
         number = 0
         while time.perf_counter() < until_s:
-            await _deliver(delivery, each, {"throughput": _camera("throughput", number)}, events=(_event(number),))
+            await writer.deliver(each, {"throughput": _camera("throughput", number)}, events=(_event(number),))
             number += 1
             done += 1
 
@@ -173,18 +201,18 @@ async def _throughput(delivery: "ExactlyOnce", assigned: "Sequence[Assigned]") -
     return done / THROUGHPUT_S
 
 
-async def _populate(delivery: "ExactlyOnce", assigned: "Sequence[Assigned]", cameras: int) -> None:
+async def _populate(writer: _Writer, assigned: "Sequence[Assigned]", cameras: int) -> None:
     for begin in range(0, cameras, PARTITIONS * 250):
         names = [f"camera-{number:06d}" for number in range(begin, min(cameras, begin + PARTITIONS * 250))]
         await asyncio.gather(
             *(
-                _deliver(delivery, each, {name: _camera(name, 0) for name in names[place::PARTITIONS]})
+                writer.deliver(each, {name: _camera(name, 0) for name in names[place::PARTITIONS]})
                 for place, each in enumerate(assigned)
             )
         )
 
 
-async def _live(delivery: "ExactlyOnce", assigned: "Sequence[Assigned]", cameras: int, lasts_s: float, live_cameras: int) -> int:
+async def _live(writer: _Writer, assigned: "Sequence[Assigned]", cameras: int, lasts_s: float, live_cameras: int) -> int:
     """Write what a running worker writes: on every partition once a second the cameras that changed."""
     written = 0
     began_s = time.perf_counter()
@@ -193,20 +221,31 @@ async def _live(delivery: "ExactlyOnce", assigned: "Sequence[Assigned]", cameras
         tick += 1
         for place, each in enumerate(assigned):
             own = range(place, cameras, PARTITIONS)  # as they were written first: a camera stays on its partition
-            names = [f"camera-{own[(tick * live_cameras + step) % len(own)]:06d}" for step in range(live_cameras)]
-            await _deliver(delivery, each, {name: _camera(name, tick) for name in names})
-            written += live_cameras
+            names = {f"camera-{own[(tick * live_cameras + step) % len(own)]:06d}" for step in range(live_cameras)}
+            await writer.deliver(each, {name: _camera(name, tick) for name in names})
+            written += len(names)
         await asyncio.sleep(max(0.0, began_s + tick - time.perf_counter()))
     return written
 
 
-async def _deliver(
-    delivery: "ExactlyOnce", to: "Assigned", cameras: "dict[str, CameraRecord]", events: "tuple[Event, ...]" = ()
-) -> None:
-    from stream.ports import Tick
+async def _state_records(connection: "KafkaConnection", names: "TopicNames") -> int:
+    """Read the state as a restore does, and count its records."""
+    from aiokafka import AIOKafkaConsumer, TopicPartition
 
-    tick = Tick(to.topic, to.partition, to.incarnation, resume_offset=0, events=events, cameras=cameras)
-    assert await delivery.deliver(tick), "the delivery was not acknowledged"
+    from stream.kafka.committed import committed_reader, read
+    from stream.kafka.exactly_once import STOP_TIMEOUT_S
+    from stream.kafka.retired import Retired
+
+    places = [TopicPartition(names.state, number) for number in range(PARTITIONS)]
+    async with AIOKafkaConsumer(**connection.client_options()) as uncommitted:  # sees high watermarks
+        begins, ends = await uncommitted.beginning_offsets(places), await uncommitted.end_offsets(places)
+    count, retired = 0, Retired()
+    async with committed_reader(connection, retired) as consumer:
+        for place in places:
+            async for _ in read(consumer, place, begins[place], ends[place]):
+                count += 1
+    await retired.gone(STOP_TIMEOUT_S)
+    return count
 
 
 def _camera(name: str, number: int) -> "CameraRecord":
@@ -243,4 +282,5 @@ def _table(figures: DeliveryFigures) -> Table:
     table.add_row(f"restore of {figures.restore_cameras} cameras", f"{figures.restore_s} s")
     if figures.live_minutes:
         table.add_row("after so many minutes of live writes", f"{figures.live_minutes:g} ({figures.live_records} records)")
+    table.add_row("records of state, written and left by the cleaner", f"{figures.state_written}, {figures.state_records}")
     return table

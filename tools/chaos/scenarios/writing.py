@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from tools.chaos.frames import Api
 from tools.chaos.reading import unsettled
-from tools.chaos.rules import AFTER_ALERTS, Hold
+from tools.chaos.rules import AFTER_ALERTS, BEFORE_STATE, Hold
 from tools.chaos.run import TIMING
 from tools.chaos.scenarios.act import Act
 from tools.chaos.scenarios.cluster import fence
@@ -27,13 +27,18 @@ MAX_GROWTH_BYTES = 64 * 1024 * 1024
 
 def _late(api: Api) -> Callable[[Act], Awaitable[None]]:
     async def disturb(act: Act) -> None:
-        """Hold, cut, and deliver in the middle of the next transaction."""
+        """Hold, cut, and deliver in the middle of the next transaction: by turns before and after the state is part of it.
+
+        An EndTxn that is taken before commits the alerts, and the state in a transaction of its own; one that is taken after
+        commits them for good while the state is refused: their writer has to adopt them.
+        """
         proxy, held = act.stage.world.proxy, 0
         codes, codes_anyhow = Counter[str](), Counter[str]()
-        for _ in range(_ROUNDS):
+        for number in range(_ROUNDS):
             if held >= HELD:
                 break
-            applied = proxy.apply(Hold(frozenset({api}), AFTER_ALERTS, min(_AT_ONCE, HELD - held)))
+            moment = (BEFORE_STATE, AFTER_ALERTS)[number % 2]
+            applied = proxy.apply(Hold(frozenset({api}), moment, min(_AT_ONCE, HELD - held)))
             if api is Api.INIT_PRODUCER_ID:  # who is not fenced has no reason to begin again
                 await fence(act.stage.direct, act.stage.names, act.populated)
             await applied.wait(_ROUND_S)

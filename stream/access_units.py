@@ -4,6 +4,7 @@ A bounded number of decoders, the least recently used closed first. A decoder is
 that does not continue them: another stream, a gap, a still, a record that cannot be used, the camera's loss.
 """
 
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,8 @@ from stream.partition import Partition, PartitionKey, Step
 from stream.ports import Proof
 from stream.state_records import Cursor, Place
 from stream.types import Frame, FramePacket
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,9 @@ class AccessUnits:
         self.counts.sampled(pictures.sampler.outcomes)
         self.counts.decoded += pictures.sampler.outcomes.total() + pictures.decode_only + pictures.undecodable
         self.counts.decode_only += pictures.decode_only
-        self.counts.undecodable += pictures.undecodable
+        self.counts.undecodable += pictures.undecodable + pictures.unusable
+        if pictures.fault is not None:
+            log.warning("%s[%d]: pictures of camera %s cannot be asked: %s", *partition.key, camera, pictures.fault)
         if pictures.sampler.state is not None:
             partition.clocks[camera] = pictures.sampler.state
         for offset in pictures.settled:

@@ -38,6 +38,10 @@ class Pictures:
     """Offsets of records that were done before, or that no picture came of."""
     decode_only: int = 0
     undecodable: int = 0
+    unusable: int = 0
+    """Wanted ones that came out, but cannot be asked."""
+    fault: str | None = None
+    """Why, of the first one of its decoder."""
 
 
 class CameraDecoder:
@@ -58,6 +62,8 @@ class CameraDecoder:
         self._seq: int | None = None
         self._fed: dict[int, FramePacket] = {}
         """Records whose picture has not come out."""
+        self._has_told = False
+        """Of a picture that cannot be asked."""
         self.next_offset = 0
         """One past the last record that it took."""
         self._repeats_to: int | None = None
@@ -149,6 +155,9 @@ class CameraDecoder:
             position = packets[one.offset].position
             wanted = one.pixels is not None
             pictures.steps.append(Step(place, position if wanted else None, (one.offset,)))
+            if one.fault is not None:
+                pictures.unusable += 1
+                pictures.fault, self._has_told = None if self._has_told else one.fault, True
             if one.pixels is not None:
                 packet = packets[one.offset]
                 frame = Frame(

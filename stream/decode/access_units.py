@@ -48,6 +48,8 @@ class Shown:
     """uint8 (S, S, 3) RGB at the model's size, if it was wanted."""
     keyframe_offset: int
     """From which record on a new owner must feed to go on with this picture: it and the one before it come out, and all later."""
+    fault: str | None = None
+    """Why there are no pixels, although it was wanted: there is no way from its colours to RGB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +222,17 @@ class AccessUnitDecoder:
             if offset is None or offset not in self._pending or frame.is_corrupt:
                 continue  # a damaged picture stays pending, and is given up in its time
             pending = self._pending.pop(offset)
-            pixels = fit(rgb(frame, self._reformatter), self._size) if admit(offset, pending.captured_at_s) else None
-            shown.append(Shown(offset, pending.captured_at_s, pixels, pending.keyframe_offset))
+            pixels, fault = self._pixels(frame) if admit(offset, pending.captured_at_s) else (None, None)
+            shown.append(Shown(offset, pending.captured_at_s, pixels, pending.keyframe_offset, fault))
             self._pass(offset)
         return tuple(shown)
+
+    def _pixels(self, frame: av.VideoFrame) -> tuple[NDArray[np.uint8] | None, str | None]:
+        """Convert a picture, or say why not; raised here it would take the others with it, in an empty decoder too."""
+        try:
+            return fit(rgb(frame, self._reformatter), self._size), None
+        except UnusableRecord as error:
+            return None, str(error)
 
     def _pass(self, offset: int) -> None:
         """Note that a picture came out: after the keyframe's, none comes that is shown before it."""

@@ -143,3 +143,22 @@ def test_no_bytes_break_more_than_their_record(kind: str, where: list[tuple[int,
     seen += [*came.given_up, *(one.offset for one in came.shown)]
     assert len(seen) == len(set(seen))
     assert set(seen) <= set(range(len(packets)))
+
+
+WITHOUT_A_WAY_TO_RGB = {
+    "H.264": ("H.264", "YCgCo"),
+    "H.264 B-frames": ("H.264 B-frames", "YCgCo"),
+    "H.265 B-frames": ("H.265 B-frames closed", "bt2020c"),
+}
+
+
+@pytest.mark.parametrize(("kind", "matrix"), WITHOUT_A_WAY_TO_RGB.values(), ids=WITHOUT_A_WAY_TO_RGB)
+def test_pictures_that_cannot_be_converted_say_why_and_stop_nothing(kind: str, matrix: str) -> None:
+    """Colours that swscale knows no way from: every picture comes out with its record, those that lie in the decoder, too."""
+    stream = STREAMS[kind]
+    packets = units(replace(stream, parameters=f"{stream.parameters}:colormatrix={matrix}"))
+    came = fed(decoder(packets), packets)
+    assert sorted(offsets(came)) == list(range(len(packets)))
+    assert all(one.pixels is None and one.fault and "colour conversion" in one.fault for one in all_shown(came))
+    unasked = [*(taking := decoder(packets)).feed(packets[0], lambda *_: False).shown, *taking.drain(lambda *_: False).shown]
+    assert [one.fault for one in unasked] == [None]

@@ -4,7 +4,7 @@ StreamError
 +-- UnusableRecord     this record is dead-lettered; the stream goes on
 +-- DeliveryFailed     events could not be delivered; the partition must start over from what was committed
 +-- SourceLost         the source cannot be read any more; the process ends and is restarted
-+-- StateRefused       a camera's stored state is of another version or damaged; its partition must not go on from it
++-- StateRefused       stored state is of another version, damaged or another group's; its partition must not go on from it
 +-- StreamRefused      the stream must not be started as it is configured; the process ends with this sentence
     +-- TopicMissing   a topic, or a partition of it, is not there
 """
@@ -39,7 +39,7 @@ class SourceLost(StreamError):
 
 
 class StateRefused(StreamError):
-    """A camera's stored state that this program cannot read."""
+    """Stored state that this program cannot read, or that is not its group's."""
 
 
 class StreamRefused(StreamError):

@@ -1,6 +1,6 @@
 """The records of the state topic as bytes: keys, and values in compact versioned JSON, in which floats come back bit for bit.
 
-What is not of this version is refused, never guessed: its partition is left alone.
+What is not of this version, or is somebody else's, is refused, never guessed: its partition is left alone.
 """
 
 from typing import Literal, TypeVar
@@ -8,10 +8,14 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stream.errors import StateRefused
-from stream.state_records import CameraRecord, PartitionRecord
+from stream.state_records import CameraRecord, PartitionRecord, StateOwner
 
 STATE_VERSION: Literal[1] = 1
-"""Raised when what is written changes its meaning; the program that raises it still reads the version before."""
+"""Raised when what is written changes its meaning; the program that raises it still reads the version before.
+
+A field that is added, with a default that means "not known", raises nothing: a record without it is read, and a program that does
+not know it refuses it as it would refuse a newer version.
+"""
 
 PARTITION_KEY = b"\x00"
 """Key of the partition's own record; no camera id holds a control character."""
@@ -60,6 +64,22 @@ def decode_partition(data: bytes) -> PartitionRecord:
         StateRefused: another version, or not a partition's record at all.
     """
     return _read(_Partition, data).partition
+
+
+def check_owner(record: PartitionRecord, ours: StateOwner) -> None:
+    """Return if a partition's record is ours, or from before records said whose they are.
+
+    Raises:
+        StateRefused: it is another group's, or of another frames topic: two writers would share one state.
+    """
+    stored = record.owner
+    if stored not in (StateOwner(), ours):
+        msg = (
+            f"its state is that of group {stored.group!r} on topic {stored.frames!r}, this worker is of group {ours.group!r} on "
+            f"topic {ours.frames!r}, and both have a state topic of the same name. Give this worker another --group; if nobody "
+            "works as the other any more, stop this group, delete the state topic and make it anew by `tools/run topics`"
+        )
+        raise StateRefused(msg)
 
 
 def _read(form: type[_W], data: bytes) -> _W:

@@ -81,6 +81,16 @@ class QuestionRevision:
 
 
 @dataclass(frozen=True, slots=True)
+class StateOwner:
+    """Whose state it is. The topic's name does not tell: `x.b.a.state` is that of group a on x.b, and of group b.a on x."""
+
+    group: str = ""
+    """Empty: not known, as in records from before it was written."""
+    frames: str = ""
+    """Topic; empty where the group is."""
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionRecord:
     """One partition of the frames topic under one group."""
 
@@ -102,3 +112,5 @@ class PartitionRecord:
     """The writer stopped in order, with nothing in flight."""
     questions: QuestionRevision = QuestionRevision()
     """What the answers that led to this state were asked with; a worker with an older revision leaves the partition alone."""
+    owner: StateOwner = StateOwner()
+    """The group and the topic that it speaks of; any other's worker leaves the partition alone."""

@@ -21,7 +21,7 @@ from stream.kafka.retired import Retired
 from stream.kafka.topology import TopicNames, differences
 from stream.ports import Tick
 from stream.protocol import Policy
-from stream.state_records import QuestionRevision
+from stream.state_records import QuestionRevision, StateOwner
 
 STOP_TIMEOUT_S = 15.0
 
@@ -66,7 +66,8 @@ class ExactlyOnce:
         """
         self._cluster = Cluster(connection, names, context.source, config, Retired())
         asking = QuestionRevision(config.revision, context.questions)
-        self._keeping = Keeping(connection, context, policy, config.writer, config.deadline_s, asking)
+        owner = StateOwner(names.group, names.frames)
+        self._keeping = Keeping(connection, context, policy, config.writer, config.deadline_s, asking, owner)
         self._decorate = decorate
         self._keepers: dict[TopicPartition, Keeper] = {}
 

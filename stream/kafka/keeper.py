@@ -23,7 +23,7 @@ from stream.kafka.taking_up import Opened, TakingUp
 from stream.ports import Tick
 from stream.protocol import End, Opening, Parked, Policy, Protocol, Rest, Run, Step, Wait, Work
 from stream.state_codec import PARTITION_KEY, encode_camera, encode_partition
-from stream.state_records import PartitionRecord, QuestionRevision
+from stream.state_records import PartitionRecord, QuestionRevision, StateOwner
 from stream.types import DeadLetter
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ class Keeping:
     deadline_s: float
     asking: QuestionRevision
     """What this worker asks; changes when it reloads its questions."""
+    owner: StateOwner
+    """Its group and its frames topic."""
 
 
 class Keeper:
@@ -167,7 +169,9 @@ class Keeper:
         if self._taking is None:
             self._drop()
             keeping = self._keeping
-            self._taking = TakingUp(self._place, self._new_port(), keeping.writer, keeping.asking, suspect=self._suspect)
+            self._taking = TakingUp(
+                self._place, self._new_port(), keeping.writer, keeping.asking, keeping.owner, suspect=self._suspect
+            )
         taking, decided = self._taking, self._protocol.decided
         try:
             async with asyncio.timeout(self._bound_s(step)):
@@ -240,6 +244,7 @@ class Keeper:
             attempt=0 if tick.final or resume_offset > self._opened_at else before.attempt,
             clean=tick.final,
             questions=asking,
+            owner=self._keeping.owner,
         )
         cameras = [(camera.encode(), encode_camera(as_stored(each))) for camera, each in tick.cameras.items()]
         gone = [(camera.encode(), None) for camera in tick.forgotten]

@@ -11,8 +11,8 @@ from stream.kafka.port import Port
 from stream.kafka.steady import as_known, as_stored
 from stream.ports import Assigned
 from stream.protocol import Facts, Opening, Step, rewound_to
-from stream.state_codec import PARTITION_KEY, decode_camera, decode_partition, encode_camera, encode_partition
-from stream.state_records import CameraRecord, Cursor, PartitionRecord, QuestionRevision
+from stream.state_codec import PARTITION_KEY, check_owner, decode_camera, decode_partition, encode_camera, encode_partition
+from stream.state_records import CameraRecord, Cursor, PartitionRecord, QuestionRevision, StateOwner
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,8 @@ class TakingUp:
     """This worker's name in the partition's record."""
     asking: QuestionRevision
     """What this worker asks, as of CHECK."""
+    owner: StateOwner
+    """Whose state the partition's record must be."""
     facts: Facts | None = None
     """What CHECK found out."""
     record: PartitionRecord | None = None
@@ -57,7 +59,7 @@ class TakingUp:
         """Take one step; `opening` is what CHECK led to, None before it.
 
         Raises:
-            StateRefused: the state is of another version, or damaged.
+            StateRefused: the state is of another version, damaged, or another group's.
             Exception: anything that aiokafka raises.
         """
         plain = {
@@ -112,6 +114,8 @@ class TakingUp:
                 await asyncio.sleep(0)
         partition = latest.pop(PARTITION_KEY, None)
         self.record = None if partition is None else decode_partition(partition)
+        if self.record is not None:
+            check_owner(self.record, self.owner)
         for number, (key, value) in enumerate(latest.items()):
             if value is not None:
                 self._cameras[key.decode()] = as_known(decode_camera(value))
@@ -160,6 +164,7 @@ class TakingUp:
             adopted=self.adopted,
             attempt=attempt,
             questions=self.asking,
+            owner=self.owner,
         )
         await self.port.begin()
         await self.port.send_state((*moved, (PARTITION_KEY, encode_partition(self.record))))

@@ -20,7 +20,7 @@ from stream.errors import StreamRefused
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.topology import TopicNames, create_topics
 from stream.ports import Assigned, Tick
-from stream.state_records import CameraRecord, Cursor, PartitionRecord, QuestionRevision, RecordMark
+from stream.state_records import CameraRecord, Cursor, PartitionRecord, QuestionRevision, RecordMark, StateOwner
 from stream.types import DeadLetter, Record
 from tests.integration.kafka_world import Joined, Seen, joined, publish
 from tests.integration.restart_world import Group
@@ -92,15 +92,16 @@ async def test_steps_and_sends_come_in_the_one_safe_order(broker: FoundBroker, n
 async def test_state_says_what_was_delivered(broker: FoundBroker, names: TopicNames) -> None:
     """Partition and cameras are written with the events; a forgotten camera is deleted; the last tick is clean."""
     await create_topics(broker.connection, names, partitions=2)
-    group = Group(broker, names)
+    group, owner = Group(broker, names), StateOwner(names.group, names.frames)
     async with joined(broker.connection, names) as member:
         assigned = await taken_up(member)
         assert (assigned.resume_offset, assigned.cameras, assigned.suspect) == (0, {}, False)
-        assert await group.record(1) == PartitionRecord(0, 0, "test", attempt=1, questions=ASKED)
+        assert await group.record(1) == PartitionRecord(0, 0, "test", attempt=1, questions=ASKED, owner=owner)
         content = replace(tick(assigned), resume_offset=12, last_record=MARK, dead_lettered=(13,), cameras={"den": DEN})
         events = tuple(sample_events())
         assert await member.delivery.deliver(replace(content, events=events))
-        assert await group.state(1) == (PartitionRecord(12, len(events), "test", MARK, (13,), questions=ASKED), {"den": DEN})
+        record = PartitionRecord(12, len(events), "test", MARK, (13,), questions=ASKED, owner=owner)
+        assert await group.state(1) == (record, {"den": DEN})
         last = replace(content, cameras={}, forgotten=("den",), dead_lettered=(), final=True)
         assert await member.delivery.deliver(last)
         found, cameras = await group.state(1)

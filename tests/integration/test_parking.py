@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -14,7 +15,7 @@ from stream.errors import StreamRefused
 from stream.kafka.topology import TopicNames, create_topics
 from stream.protocol import Policy
 from stream.state_codec import PARTITION_KEY, encode_partition
-from stream.state_records import PartitionRecord
+from stream.state_records import PartitionRecord, StateOwner
 from tests.integration.restart_world import Group, Life
 from tests.integration.worker_world import BLACK, WHITE
 from tools.broker.find import FoundBroker
@@ -118,6 +119,29 @@ async def test_lost_state_is_left_alone_until_accepted(broker: FoundBroker, name
     async with group.worker() as life:
         await group.publish([BLACK], 4)
         await life.answered(1)
+
+
+async def test_two_groups_with_one_state_topic_do_not_share_it(broker: FoundBroker, names: TopicNames) -> None:
+    """Group `a` on `x.b` and group `b.a` on `x`: the second is left alone, whatever the switches, and spoils nothing."""
+    ours = replace(names, frames=f"{names.frames}.b", group="a")
+    others = replace(names, group="b.a")
+    assert ours.state == others.state
+    group, second = await made(broker, others), await made(broker, ours)
+    await group.publish([WHITE] * 4)
+    await second.publish([BLACK] * 4)
+    async with group.worker() as life:
+        await life.answered(4)
+        before = await group.read(names.alerts)
+        for policy in (Policy(), Policy(accept_new_topic=True, accept_state_loss=True, accept_older_revision=True)):
+            async with second.worker(policy=policy) as late:
+                reason = await parked(late)
+                assert late.worker.counts.received == 0
+            assert f"group 'b.a' on topic '{others.frames}', this worker is of group 'a' on topic '{ours.frames}'" in reason
+        assert len(await group.read(names.alerts)) == len(before)
+        await group.publish([BLACK] * 4, 4)
+        await life.answered(8)
+    assert await group.kinds() == ["seen", "started", "ended"]
+    assert (await group.record()).owner == StateOwner("b.a", others.frames)
 
 
 async def test_wrong_settings_end_the_worker(broker: FoundBroker, names: TopicNames) -> None:

@@ -11,7 +11,7 @@ from stream.kafka.taking_up import Opened
 from stream.ports import Tick
 from stream.protocol import Policy
 from stream.state_codec import PARTITION_KEY, decode_partition, encode_partition
-from stream.state_records import CameraRecord, Cursor, PartitionRecord, QuestionRevision, RecordMark
+from stream.state_records import CameraRecord, Cursor, PartitionRecord, QuestionRevision, RecordMark, StateOwner
 from tests.unit.alert_samples import CONTEXT, sample_events
 from tests.unit.memory_cluster import MemoryCluster
 from tests.unit.partition_books import letter
@@ -19,6 +19,7 @@ from tests.unit.partition_books import letter
 DEADLINE_S = 8.0
 MARK = RecordMark(11, 5, 7)
 ASKING = QuestionRevision(2, "two")
+OWNER = StateOwner("cats", "frames")
 PAST = PartitionRecord(12, 0, "before", MARK)
 DEN = CameraRecord(CameraState("den", 1, ClockState(1.0, 2.0, None), 3.0, lost=False, sightings=1), Cursor(14))
 EVENTS = tuple(sample_events()[:3])
@@ -49,7 +50,7 @@ def kept(cluster: MemoryCluster | None = None) -> Kept:
     """A new process's keeper of a partition that is done up to 12, in a log of 100 records; or of what another left behind."""
     cluster = cluster or MemoryCluster(state=[(PARTITION_KEY, encode_partition(PAST))], group_offset=12, mark=MARK)
     voided: list[float] = []
-    keeping = Keeping(KafkaConnection("nowhere:1"), CONTEXT, Policy(), "test", DEADLINE_S, ASKING)
+    keeping = Keeping(KafkaConnection("nowhere:1"), CONTEXT, Policy(), "test", DEADLINE_S, ASKING, OWNER)
     keeper = Keeper(("frames", 3), cluster.new_port, keeping, lambda: voided.append(asyncio.get_running_loop().time()))
     return Kept(cluster, keeper, voided, keeping)
 

@@ -12,7 +12,7 @@ from stream.errors import SourceLost, StreamError, StreamRefused, TopicMissing
 from stream.protocol import MAX_FAILURES
 from stream.state_codec import decode_camera
 from stream.state_records import PartitionRecord
-from tests.unit.keeper_world import ASKING, DEADLINE_S, DEN, EVENTS, MARK, PAST, kept, tick
+from tests.unit.keeper_world import ASKING, DEADLINE_S, DEN, EVENTS, MARK, OWNER, PAST, kept, tick
 from tests.unit.memory_cluster import DELIVERING, TAKING_UP
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
@@ -45,7 +45,7 @@ async def test_partition_is_taken_up_in_order() -> None:
     assert order == ["group_offset", "prove", "clear", "init", "state_end", "state_records", *TAKING_UP[6:]]
     assert port.calls[-2:] == ["prove", "seek"]
     assert (opened.read_from, opened.assigned.resume_offset, opened.assigned.last_record) == (12, 12, MARK)
-    assert stage.record == replace(PAST, writer="test", attempt=1, questions=ASKING)
+    assert stage.record == replace(PAST, writer="test", attempt=1, questions=ASKING, owner=OWNER)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ async def test_tick_is_one_transaction() -> None:
     assert stage.cluster.alerts == [event.event_id for event in EVENTS]
     assert len(stage.cluster.letters) == 1
     assert dict(stage.cluster.state)[b"attic"] is None
-    assert stage.record == PartitionRecord(14, len(EVENTS), "test", MARK, questions=ASKING)
+    assert stage.record == PartitionRecord(14, len(EVENTS), "test", MARK, questions=ASKING, owner=OWNER)
     assert stage.cluster.group_offset == 14
     assert not stage.keeper.is_writing
 

@@ -12,8 +12,17 @@ from stream.camera_state import BehaviorState, CameraState, Episode, Level, Run
 from stream.clock import ClockState
 from stream.errors import StateRefused, UnusableRecord
 from stream.phases import Phase
-from stream.state_codec import PARTITION_KEY, decode_camera, decode_partition, encode_camera, encode_partition
-from stream.state_records import CameraRecord, Cursor, DecoderPlace, PartitionRecord, QuestionRevision, RecordMark, mark_of
+from stream.state_codec import PARTITION_KEY, check_owner, decode_camera, decode_partition, encode_camera, encode_partition
+from stream.state_records import (
+    CameraRecord,
+    Cursor,
+    DecoderPlace,
+    PartitionRecord,
+    QuestionRevision,
+    RecordMark,
+    StateOwner,
+    mark_of,
+)
 from stream.types import Evidence, Record
 
 seconds = st.floats(0, 7e9)
@@ -58,6 +67,7 @@ partitions = st.builds(
     attempt=st.integers(0, 9),
     clean=st.booleans(),
     questions=st.builds(QuestionRevision, st.integers(0, 2**40), st.text(max_size=16)),
+    owner=st.builds(StateOwner, st.text(max_size=9), st.text(max_size=9)),
 )
 
 IDLE = CameraState("den", 1, ClockState(1.7e9, 1.7e9, None), 1.7e9, lost=False, sightings=1)
@@ -79,11 +89,11 @@ def test_partition_comes_back_exactly(record: PartitionRecord) -> None:
     assert decode_partition(encode_partition(record)) == record
 
 
-def test_record_from_before_there_were_revisions_has_none() -> None:
-    """It is read as it was written, and not known to follow from any revision; one that has none is written as before."""
+def test_record_from_before_revisions_and_owners_has_none() -> None:
+    """It is read as it was written, and not known to be of any revision or owner; one that has none is written as before."""
     old = b'{"version":1,"partition":{"resume_offset":12,"alerts_offset":3,"writer":"den/1"}}'
     record = decode_partition(old)
-    assert record.questions == QuestionRevision(0, "")
+    assert (record.questions, record.owner) == (QuestionRevision(0, ""), StateOwner("", ""))
     assert encode_partition(record) == old
 
 
@@ -133,6 +143,24 @@ def test_a_field_that_nobody_knows_is_refused() -> None:
     written = json.loads(encode_partition(PartitionRecord(1, 2, "me")))
     with pytest.raises(StateRefused, match=r"^the state cannot be read: surprise"):
         decode_partition(json.dumps({**written, "surprise": 1}).encode())
+
+
+OURS = StateOwner("a", "x.b")
+
+
+@pytest.mark.parametrize("owner", [OURS, StateOwner()])
+def test_state_of_ours_or_of_nobody_is_gone_on_from(owner: StateOwner) -> None:
+    """A record from before records said whose they are is taken as it is."""
+    check_owner(PartitionRecord(1, 2, "me", owner=owner), OURS)
+
+
+@pytest.mark.parametrize("owner", [StateOwner("b.a", "x"), StateOwner("a", "x"), StateOwner("b.a", "x.b"), StateOwner("", "x.b")])
+def test_state_of_somebody_else_is_refused(owner: StateOwner) -> None:
+    """Of another group or another topic, whatever the state topic is called: both are named, and what to do."""
+    with pytest.raises(StateRefused) as refusal:
+        check_owner(PartitionRecord(1, 2, "me", owner=owner), OURS)
+    for words in (f"group {owner.group!r} on topic {owner.frames!r}", "group 'a' on topic 'x.b'", "another --group"):
+        assert words in str(refusal.value)
 
 
 def test_mark_is_told_from_key_value_time_and_place() -> None:

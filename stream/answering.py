@@ -20,6 +20,9 @@ from stream.ports import Draining, Proof
 from stream.state_records import QuestionRevision
 from stream.types import Answer, Batch, DeadLetter, Observation
 
+DEVICE_TIMEOUT_S = 600.0
+"""A batch that takes longer means that the device is lost."""
+
 
 class Infer(Protocol):
     """The device, off the event loop."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from pipeline.errors import DeviceLost
-from stream.answering import Answered, Answering, Ask, Asked, Done, End, Infer, Reload
+from stream.answering import DEVICE_TIMEOUT_S, Answered, Answering, Ask, Asked, Done, End, Infer, Reload
 from stream.batcher import Batcher
 from stream.counts import Counts
 from stream.debounce import DebounceRules
@@ -42,7 +42,7 @@ class WorkerConfig:
     """Longest idle poll; bounds how late a stop is noticed."""
     tick_s: float = 1.0
     """Longest time between two deliveries of a partition that moved; events never wait for it."""
-    device_timeout_s: float = 600.0
+    device_timeout_s: float = DEVICE_TIMEOUT_S
     """A batch that takes longer means that the device is lost."""
     drain_timeout_s: float = 30.0
     """After a stop: time for what was taken in to be answered and delivered."""

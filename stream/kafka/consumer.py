@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
+from stream.answering import DEVICE_TIMEOUT_S
 from stream.kafka.connection import KafkaConnection
 from stream.kafka.faults import reaching
 from stream.kafka.topology import partition_count
@@ -26,7 +27,7 @@ class SourceConfig:
     group: str
     session_timeout_s: float = 10.0
     """Without a heartbeat for so long a worker's partitions go to others."""
-    max_poll_interval_s: float = 900.0
+    max_poll_interval_s: float = 1.5 * DEVICE_TIMEOUT_S
     """Without a poll for so long it leaves its group. Longer than the device may take for a batch, which holds the polls up."""
     max_poll_records: int = 64
     max_poll_bytes: int = 32 * 1024 * 1024

@@ -90,17 +90,25 @@ def worker(  # noqa: PLR0913  (a command's options)
     from tools.devices import DeviceChoice
 
     with open_device(DeviceChoice.of(model, artifacts, devices, questions), cameras) as device:
-        forget_after_s = device.asked.debounce.forget_after_s
-        if retention_s > forget_after_s:
-            msg = (
-                f"{names.frames} keeps frames for {retention_s:g} s, silent cameras are forgotten after {forget_after_s:g}: "
-                "lower the topic's retention.ms, or raise forget_after_s under [stream] in the questions file"
-            )
-            raise CommandError(msg)
+        check_forgetting(names.frames, retention_s, device.asked.debounce.forget_after_s)
         err.print(f"{device.engine.described} is warm: joining group {group} at {connection.bootstrap_servers}")
         policy = Policy(accept_new_topic, accept_state_loss, accept_older_revision)
         asyncio.run(_run(device, Attachment(connection, names, begin, policy), _Hangups(questions, early)))
     err.print("stopped: what was taken in is delivered")
+
+
+def check_forgetting(frames: str, retention_s: float, forget_after_s: float) -> None:
+    """Return if no record can outlive what is known of its camera: it would be done again as a new camera's.
+
+    Raises:
+        CommandError: the topic keeps records as long as silent cameras are remembered, or longer.
+    """
+    if retention_s >= forget_after_s:
+        msg = (
+            f"{frames} keeps frames for {retention_s:.15g} s, and silent cameras are forgotten after {forget_after_s:.15g} s, "
+            "which must be longer: lower the topic's retention.ms, or raise forget_after_s under [stream] in the questions file"
+        )
+        raise CommandError(msg)
 
 
 @dataclass(frozen=True, slots=True)

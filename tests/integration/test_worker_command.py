@@ -63,3 +63,17 @@ def test_a_worker_serves_and_drains_at_sigterm(broker: FoundBroker, names: Topic
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(60) == 0, (tmp_path / "worker.log").read_text(encoding="utf-8")
     assert "what was taken in is delivered" in (tmp_path / "worker.log").read_text(encoding="utf-8")
+
+
+def test_a_worker_that_forgets_cameras_too_early_is_refused(broker: FoundBroker, names: TopicNames, tmp_path: Path) -> None:
+    """Cameras are remembered for a week, and a topic keeps records for a week where nobody says otherwise."""
+    questions = tmp_path / "questions.toml"
+    asked = '[[question]]\nbehavior = "sleeping"\nask = "is the cat sleeping?"\n'
+    questions.write_text(f"[stream]\nforget_after_s = {7 * 86_400}\n{asked}", encoding="utf-8")
+    group = ["--bootstrap-servers", broker.bootstrap_servers, "--frames-topic", names.frames]
+    group += ["--alerts-topic", names.alerts, "--group", names.group]
+    subprocess.run(command("topics", *group, "--partitions", "1"), cwd=ROOT, check=True, capture_output=True)
+    worker = command("worker", *group, "--questions", str(questions))
+    refused = subprocess.run(worker, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    said = " ".join(refused.stderr.split())
+    assert (refused.returncode, "keeps frames for 604800 s" in said, "raise forget_after_s" in said) == (2, True, True), said

@@ -153,6 +153,8 @@ async def _run(device: "Device", attachment: "Attachment", hangups: _Hangups) ->
         finally:
             heeding.cancel()
         err.print(f"records {running.counts.received}, asked {running.counts.answered}, events {running.counts.events}")
+        for partition in here.delivery.undecided:
+            err.print(f"[yellow]waits for an open transaction of somebody:[/] {attachment.names.frames}[{partition}]")
         for parked in here.delivery.parked:
             err.print(f"[yellow]left alone:[/] {attachment.names.frames}[{parked.partition}]: {escape(parked.reason)}")
 

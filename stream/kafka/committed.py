@@ -66,14 +66,16 @@ class _Watch:
     gives nothing for ever.
     """
 
-    def __init__(self, consumer: CommittedConsumer, tp: TopicPartition) -> None:
-        self.is_held_up = False
-        """A transaction is open, as the broker said last, and it gave nothing from here on."""
+    def __init__(self, consumer: CommittedConsumer, tp: TopicPartition, end: int, undecided: set[TopicPartition]) -> None:
+        self.tp = tp
+        self.end = end
         self._consumer = consumer
-        self._tp = tp
+        self._undecided = undecided
+        self._is_held_up = False
+        """A transaction is open, as the broker said last."""
         self._position = -1
         self._answered_ms: int | None = None
-        self._moved_s = time.monotonic()
+        self._moved_s = self._told_s = time.monotonic()
 
     async def position(self) -> int:
         """Give where the reader stands.
@@ -83,39 +85,72 @@ class _Watch:
         """
         try:
             async with asyncio.timeout(STANDSTILL_S):  # one that lost its place looks for it without a bound
-                position: int = await self._consumer.position(self._tp)
+                position: int = await self._consumer.position(self.tp)
         except TimeoutError:
-            msg = f"the reader of {self._tp} lost its place, and found none for {STANDSTILL_S:g} s"
+            msg = f"the reader of {self.tp} lost its place, and found none for {STANDSTILL_S:g} s"
             raise KafkaTimeoutError(msg) from None
         is_answered = self._hear()
-        if position != self._position or (is_answered and self.is_held_up):
+        if position != self._position or (is_answered and self._is_held_up):
             self._position, self._moved_s = position, time.monotonic()
         elif time.monotonic() - self._moved_s > STANDSTILL_S:
-            msg = f"the reader of {self._tp} came no further than {position} for {STANDSTILL_S:g} s, and heard of no transaction"
+            msg = f"the reader of {self.tp} came no further than {position} for {STANDSTILL_S:g} s, and heard of no transaction"
             raise KafkaTimeoutError(msg)
         return position
+
+    def came(self) -> None:
+        """Something came, or nobody waits any more."""
+        self._told_s = time.monotonic()
+        self._undecided.discard(self.tp)
+
+    def came_nothing(self) -> None:
+        """Where a transaction is why: a figure says so at once, the log after a while."""
+        if not self._is_held_up:
+            return
+        self._undecided.add(self.tp)
+        if time.monotonic() - self._told_s > SAY_EVERY_S:
+            self._told_s = time.monotonic()
+            said = "%s is decided up to %d, and ends at %d: waiting for an open transaction on it"
+            log.warning(said, self.tp, self._position, self.end)
 
     def _hear(self) -> bool:
         """Say whether the broker has answered anew: an old answer says nothing of the transactions that are open now.
 
         That the reader stands below the stable offset proves nothing: what lies between may have been cleaned away.
         """
-        before_ms, self._answered_ms = self._answered_ms, self._consumer.last_poll_timestamp(self._tp)
-        stable, highwater = self._consumer.last_stable_offset(self._tp), self._consumer.highwater(self._tp)
-        self.is_held_up = stable is not None and highwater is not None and stable < highwater
+        before_ms, self._answered_ms = self._answered_ms, self._consumer.last_poll_timestamp(self.tp)
+        stable, highwater = self._consumer.last_stable_offset(self.tp), self._consumer.highwater(self.tp)
+        self._is_held_up = stable is not None and highwater is not None and stable < highwater
         return self._answered_ms != before_ms
 
 
-async def read(consumer: CommittedConsumer, tp: TopicPartition, start: int, end: int) -> AsyncIterator[ConsumerRecord]:
+async def read(
+    consumer: CommittedConsumer, tp: TopicPartition, start: int, end: int, undecided: set[TopicPartition] | None = None
+) -> AsyncIterator[ConsumerRecord]:
     """Give every committed record from `start` up to `end`; waits until all transactions below `end` are over.
+
+    Args:
+        consumer: a started one.
+        tp: the partition.
+        start: first offset.
+        end: offset after the last record.
+        undecided: holds `tp` while it waits for an open transaction.
 
     Raises:
         KafkaError: reading failed, or came no further although no transaction was open.
     """
+    watch = _Watch(consumer, tp, end, set() if undecided is None else undecided)
+    try:
+        async for record in _read(consumer, start, watch):
+            yield record
+    finally:
+        watch.came()
+
+
+async def _read(consumer: CommittedConsumer, start: int, watch: _Watch) -> AsyncIterator[ConsumerRecord]:
+    tp, end = watch.tp, watch.end
     consumer.assign([tp])
     consumer.seek(tp, start)
-    expected, most, moved_s = start, BATCH, time.monotonic()
-    watch = _Watch(consumer, tp)
+    expected, most = start, BATCH
     while start < end and await watch.position() < end:
         try:
             taken = await consumer.getmany(tp, timeout_ms=FETCH_WAIT_MS, max_records=most)
@@ -127,12 +162,11 @@ async def read(consumer: CommittedConsumer, tp: TopicPartition, start: int, end:
             consumer.seek(tp, expected)  # a batch that raises loses what lies before: one by one up to the place
             most = BATCH if most == 1 else 1
             continue
-        if not taken and watch.is_held_up and time.monotonic() - moved_s > SAY_EVERY_S:
-            moved_s = time.monotonic()
-            log.warning("%s is decided up to %d, and ends at %d: waiting for an open transaction on it", tp, expected, end)
+        if not taken:
+            watch.came_nothing()
         for records in taken.values():
             for record in records:
-                moved_s = time.monotonic()
+                watch.came()
                 expected = record.offset + 1
                 if record.offset < end:
                     yield record

@@ -133,6 +133,11 @@ class ExactlyOnce:
         return tuple(Parked(tp.partition, reason) for tp, reason in left_alone if reason is not None)
 
     @property
+    def undecided(self) -> tuple[int, ...]:
+        """Partitions that are not taken up yet, because somebody's open transaction hides what is committed."""
+        return tuple(sorted({each.partition for each in self._cluster.undecided}))
+
+    @property
     def writing(self) -> int:
         """Transactions that are open."""
         return sum(keeper.is_writing for keeper in self._keepers.values())

@@ -7,7 +7,7 @@ retry, would commit half of the next transaction (KAFKA-17754).
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -70,6 +70,8 @@ class Cluster:
     """CloudEvents source of our events: tells them from others' on the same topic."""
     config: DeliveryConfig
     retired: Retired
+    undecided: set[TopicPartition] = field(default_factory=set)
+    """Of state and alerts: what lies behind somebody's open transaction, and is waited for."""
 
 
 class PartitionClient:
@@ -85,6 +87,7 @@ class PartitionClient:
         self._source = cluster.source.encode()
         self._config = cluster.config
         self._retired = cluster.retired
+        self._undecided = cluster.undecided
         self._producer: AIOKafkaProducer | None = None
 
     async def prove(self, offset: int) -> None:
@@ -122,7 +125,7 @@ class PartitionClient:
         state = TopicPartition(self._names.state, self._tp.partition)
         async with committed_reader(self._connection, self._retired) as consumer:
             first = (await self._consumer.beginning_offsets([state]))[state]
-            async for record in read(consumer, state, first, end):
+            async for record in read(consumer, state, first, end, self._undecided):
                 yield record.key, record.value
 
     async def log(self) -> Log:
@@ -147,7 +150,7 @@ class PartitionClient:
             return Published((), end)
         ids = []
         async with committed_reader(self._connection, self._retired) as consumer:
-            async for record in read(consumer, alerts, offset, end):
+            async for record in read(consumer, alerts, offset, end, self._undecided):
                 headers = dict(record.headers)
                 if headers.get(SOURCE_HEADER) == self._source:
                     ids.append((headers.get(ID_HEADER) or b"").decode())

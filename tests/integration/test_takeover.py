@@ -195,7 +195,7 @@ async def test_adopted_events_survive_a_restart(broker: FoundBroker, names: Topi
 
 
 async def test_gate_stays_shut_while_a_foreign_transaction_hides_state(broker: FoundBroker, names: TopicNames) -> None:
-    """Nobody can say what is committed behind an open transaction: its partition waits for the end, the other one works."""
+    """Nobody can say what is committed behind an open transaction: its partition waits, a figure says so, the other works."""
     group = await made(broker, names, partitions=2)
     await group.publish([BLACK])
     await group.publish([BLACK], partition=1, camera="attic")
@@ -206,8 +206,10 @@ async def test_gate_stays_shut_while_a_foreign_transaction_hides_state(broker: F
             await life.answered(1)
             await asyncio.sleep(1.0)
             assert (life.source.counts["partitions_taken_up"], life.worker.counts.answered) == (1, 1)
+            await life.until(lambda: life.delivery.undecided == (0,))
             await stranger.abort_transaction()
             await life.answered(2)
+            assert life.delivery.undecided == ()
     assert [await group.kinds(partition) for partition in (0, 1)] == [["seen"], ["seen"]]
 
 

@@ -147,6 +147,9 @@ class Reader:
         while self._gates.holds(gate):
             try:
                 found = await salvage(self._connection, gate.tp, gate.expected)
+            except OffsetOutOfRangeError:  # retention was faster
+                self._gates.look_up_again(gate)
+                return
             except (KafkaError, OSError, TimeoutError) as failure:
                 log.warning("%s could not be read as bytes, trying again: %r", gate.tp, failure)
                 await asyncio.sleep(RETRY_S)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaConnectionError, KafkaError, NoError, for_code
+from aiokafka.errors import KafkaConnectionError, KafkaError, NoError, OffsetOutOfRangeError, for_code
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record import MemoryRecords
 
@@ -65,12 +65,13 @@ async def salvage(connection: KafkaConnection, partition: TopicPartition, offset
     """Fetch the batch that holds `offset` and read what can be read of it.
 
     Raises:
+        OffsetOutOfRangeError: the log does not hold it (any more).
         KafkaError: the broker did not give it; worth another try.
     """
     raw = await _fetch(connection, partition, offset)
     try:
         return read_batch(raw, offset)
-    except (ValueError, IndexError, struct.error):
+    except (ValueError, IndexError, struct.error, KafkaError):  # aiokafka has an error of its own for a batch cut short
         stub = SavedRecord(offset, timestamp_ms=0, key=None, value=None, headers=(), fault=BAD_BATCH)
         return Salvage((stub,), offset + 1)
 
@@ -127,6 +128,8 @@ async def _fetch(connection: KafkaConnection, partition: TopicPartition, offset:
     finally:
         await client.close()
     (_, ((_, code, *_, raw),)) = response.topics[0]
+    if for_code(code) is OffsetOutOfRangeError:
+        raise OffsetOutOfRangeError({partition: offset})
     if for_code(code) is not NoError or not raw:
         msg = f"nothing was read at {partition} offset {offset}: {for_code(code).__name__}"
         raise KafkaError(msg)

@@ -167,6 +167,19 @@ class Partition:
                 self._dirty.discard(camera)
                 self._forgotten.add(camera)
 
+    def drop_strangers(self, proof: Proof, silent_for_s: float) -> None:
+        """Give free what keys take up of which no picture was ever observed, and that sent nothing for so long.
+
+        Whoever publishes rubbish under ever new keys would keep new cameras out for good.
+        """
+        if len(self.clocks) > len(self._cameras):
+            for camera in self.clocks.keys() - self._cameras.keys():
+                silent_s = proof.asked_at_s - self.arrivals_s.get(camera, float("-inf"))
+                if silent_s >= silent_for_s and not self._lines.get(camera):
+                    del self.clocks[camera]
+                    self.arrivals_s.pop(camera, None)
+                    self._lines.pop(camera, None)
+
     def _quiet(self, proof: Proof, for_s: Callable[[str], float], *, is_lost: bool) -> list[str]:
         """Cameras that sent nothing for so long and have nothing in flight: a cheap look, at all of them once a second."""
         return [

@@ -260,6 +260,7 @@ class Worker:
         if partition is not None:
             partition.lose_silent(proof, self._config.silence_grace_s, self._rules)  # those of every camera that has a state
             partition.forget_silent(proof, self._config.debounce.forget_after_s)
+            partition.drop_strangers(proof, self._config.intake.lost_after_s)  # after their decoders were closed
 
     def _lose_all(self) -> None:
         for partition in self._partitions.values():

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from stream.errors import StreamError
-from stream.ports import Assigned, Draining, Poll, Tick
+from stream.ports import Assigned, Draining, Poll, Proof, Tick
 from stream.types import Record
-from tests.integration.worker_world import BLACK, CONFIG, TOPIC, WHITE, World, record, scene, world
+from tests.integration.worker_world import BLACK, CONFIG, T0_S, TOPIC, WHITE, World, record, scene, world
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
@@ -113,6 +113,22 @@ async def test_cameras_beyond_the_bound_are_dead_lettered() -> None:
     assert "has 2 cameras already, 'c' is one more" in letters[0].message
     assert (worker.counts.answered, worker.counts.dead_lettered) == (3, 2)
     assert stage.sink.ticks[-1].resume_offset == 5
+
+
+async def test_keys_of_which_no_picture_comes_take_nobodys_place_for_good() -> None:
+    """A publisher sends rubbish under ever new keys: once they are silent for as long as loses a camera, a new one is let in."""
+    rubbish = tuple(record(number, 0, b"\xff\xd8\xff no picture", camera=f"job {number}") for number in range(2))
+    silence_s = CONFIG.intake.lost_after_s
+    early, late = (Proof(TOPIC, 0, 1, asked_at_s=T0_S + after_s, live_since_s=T0_S) for after_s in (silence_s - 1, silence_s))
+    stage = world(
+        Poll(records=rubbish), Poll(proofs=(early,)), Poll(), Poll(records=(record(2, silence_s, BLACK, camera="den"),)),
+        Poll(proofs=(late,)), Poll(), Poll(records=(record(3, silence_s + 1, BLACK, camera="den"),)),
+        intake=replace(CONFIG.intake, max_cameras=2),
+    )  # fmt: skip
+    worker = stage.worker()
+    await worker.run()
+    reasons = [letter.reason for tick in stage.sink.ticks for letter in tick.dead_letters]
+    assert (reasons[2:], worker.counts.answered) == (["too_many_cameras"], 1)
 
 
 async def test_restored_cameras_count_towards_the_bound() -> None:

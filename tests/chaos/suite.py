@@ -73,7 +73,7 @@ SUITE: Mapping[int, Mapping[str, tuple[str, ...]]] = {
     },
     15: {
         "the proxy swallows APIs 8 to 14 for three sessions": ("15-group-coordinator-lost",),
-        "a late InitProducerId by a zombie and by oneself": ("2-late-init-producer-id",),
+        "a late InitProducerId by a zombie and by oneself": ("15-late-init-of-a-zombie", "2-late-init-producer-id"),
         "crash points before and after init and before seek": ("15-crash-points-of-a-start",),
     },
     16: {

@@ -2,14 +2,15 @@
 
 import asyncio
 import time
+from collections import Counter
 from contextlib import AsyncExitStack
 
 from tools.chaos.faults import Kind
 from tools.chaos.frames import GROUP, Api
-from tools.chaos.rules import Swallow
+from tools.chaos.rules import AFTER_ALERTS, Hold, Swallow
 from tools.chaos.run import TIMING
-from tools.chaos.scenarios.act import Act
-from tools.chaos.scenarios.cluster import foreign_transaction, other_member
+from tools.chaos.scenarios.act import FLOW_BOUND_S, Act
+from tools.chaos.scenarios.cluster import fence, foreign_transaction, other_member
 from tools.chaos.scenarios.scenario import Scenario, Setting
 from tools.chaos.status import CrashPoint, How, Order, Side
 
@@ -20,6 +21,9 @@ rebalance."""
 _MAX_POLL_INTERVAL_S, _INTERVALS = 5.0, 3
 """Without a poll for so long a member leaves, and how often that passes."""
 _IMPATIENT = {"max_poll_interval_s": _MAX_POLL_INTERVAL_S}
+
+_ZOMBIES = 6
+"""Workers that are taken away while what they say to become the writer is on its way."""
 
 MEMBERSHIP = GROUP - {Api.FIND_COORDINATOR}
 """What a member says to its group. The API that is left out is also how a producer that starts finds its coordinator: without an
@@ -114,6 +118,30 @@ async def _group_coordinator_lost(act: Act) -> None:
         act.problems.append("nothing was swallowed")
 
 
+async def _late_init_of_a_zombie(act: Act) -> None:
+    """Hold an InitProducerId, take its worker away, and deliver it in the middle of a transaction of who took over.
+
+    By turns the worker is dead, and stands still until that was done. Whoever took over is fenced by it and begins again.
+    """
+    stage, proxy = act.stage, act.stage.world.proxy
+    init, codes = frozenset({Api.INIT_PRODUCER_ID}), Counter[str]()
+    for number in range(_ZOMBIES):
+        victim, dies = act.workers[number % 2], number % 4 < 2  # noqa: PLR2004  (both ways with both workers)
+        held = proxy.apply(Hold(init, AFTER_ALERTS, client=victim.name))
+        proxy.apply(Swallow(init, 2 * FLOW_BOUND_S, victim.name))  # else it would send it again before it is taken away
+        await fence(stage.direct, stage.names, act.populated)  # who is not fenced has no reason to begin again
+        await act.until(lambda held=held: held.hits.total() > 0, FLOW_BOUND_S, f"{victim.name} begins again")  # type: ignore[misc]
+        (victim.kill if dies else victim.pause)()
+        await held.wait(FLOW_BOUND_S)
+        codes.update(str(each.error_code) for each in held.delivered)
+        proxy.clear()
+        (victim.start if dies else victim.resume)()
+        await act.flows()
+    act.figures |= {"zombies": _ZOMBIES, "late_error_codes": dict(codes)}
+    if codes.total() < _ZOMBIES:
+        act.problems.append(f"only {codes.total()} of {_ZOMBIES} requests came in the middle of another worker's transaction")
+
+
 async def _crash_points_of_a_start(act: Act) -> None:
     orders = [
         Order(CrashPoint.INIT, Side.BEFORE, How.EXIT),
@@ -150,6 +178,10 @@ SCENARIOS = {
     "15-group-coordinator-lost": Scenario(
         "one worker's group requests (APIs 8, 9 and 11 to 14) are swallowed for three sessions, its other requests go on",
         _group_coordinator_lost,
+    ),
+    "15-late-init-of-a-zombie": Scenario(
+        f"{_ZOMBIES} InitProducerId requests are held, their workers killed or stopped, and delivered in transactions of others",
+        _late_init_of_a_zombie,
     ),
     "15-crash-points-of-a-start": Scenario(
         "workers die or stand still before and after they become the writer, and before the seek", _crash_points_of_a_start

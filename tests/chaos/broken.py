@@ -1,10 +1,13 @@
-"""Rules of the protocol taken out by a patch, for workers that the suite must catch. No product code knows of it."""
+"""Rules of the worker taken out by a patch, for workers that the suite must catch. No product code knows of it."""
 
+import asyncio
 from typing import Any
 
+from stream.answering import Asked
 from stream.kafka import partition_client
 from stream.kafka.taking_up import TakingUp
 from stream.protocol import Protocol, Step
+from stream.worker import Worker
 
 
 def without_back_off() -> None:
@@ -46,3 +49,14 @@ def without_membership() -> None:
 
     Protocol.__init__ = begin  # type: ignore[method-assign]
     Protocol.waited = waited  # type: ignore[method-assign]
+
+
+def without_backpressure() -> None:
+    """Go on polling while the device does nothing."""
+    plain = Worker._ingest
+
+    async def ingest(self: Worker, asked: asyncio.Queue[Asked]) -> None:
+        asked._maxsize = 0  # type: ignore[attr-defined]  # never full
+        await plain(self, asked)
+
+    Worker._ingest = ingest  # type: ignore[method-assign]

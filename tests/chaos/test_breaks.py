@@ -1,4 +1,4 @@
-"""Three rules of the protocol, each taken out: the suite finds every one of them."""
+"""Four rules of the worker, each taken out: the suite finds every one of them."""
 
 import pytest
 
@@ -31,6 +31,7 @@ pytestmark = [
             False,
             id="membership-proof",
         ),
+        pytest.param("tests.chaos.worker_without_backpressure", "stall", "a worker grew by ", False, id="backpressure"),
     ],
 )
 def test_the_suite_finds_a_rule_that_was_taken_out(

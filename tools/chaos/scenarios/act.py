@@ -208,6 +208,11 @@ class Act:
         """Partitions that have cameras."""
         return sorted({camera.partition for camera in self.stage.script.plan()})
 
+    def has_asked(self, worker: Child) -> bool:
+        """Whether a worker ever asked its device, which it does only with a partition."""
+        journal = self.stage.folder / f"{worker.name}.asked"
+        return journal.exists() and journal.stat().st_size > 0
+
     def said(self, words: str) -> int:
         """How often the workers said something, in all their lives."""
         fleet = self.stage.world.fleet

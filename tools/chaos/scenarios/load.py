@@ -1,45 +1,61 @@
-"""What load and deploys do: a device that stands still, workers that are replaced one by one, a partition that is slow."""
+"""What load and deploys do: a device that stands still under a flood, workers that are replaced one by one."""
 
 import asyncio
 import time
 
+from tools.chaos.frames import Api
 from tools.chaos.run import TERM_BOUND_S, TIMING
-from tools.chaos.scenarios.act import Act
+from tools.chaos.scenarios.act import READY_BOUND_S, Act
+from tools.chaos.scenarios.heavy import RECORD_BYTES, flood
 from tools.chaos.scenarios.scenario import Scenario, Setting
 
 STALL_SESSIONS = 25
 DEVICE_TIMEOUT_S = 150.0
 """Twice the stall, as the ratio to `device_timeout_s` must be a half."""
-MAX_RSS_BYTES = 400 * 1024 * 1024
-"""Stated bound of a worker without a model: interpreter and libraries 150 MiB, a poll of 32 MiB, 16 MiB fetched, decoders."""
+_FLOOD_TIMES, _FLOOD_EVERY_S = 32, 1.0
+"""Large records to each partition, and how often: all of them lie there before the devices go on."""
+_FLOOD_DEADLINE_S = 30.0
+"""Of a transaction: all dead letters of a poll are one tick, 32 MiB here, which a busy machine does not send in 3 s."""
+MAX_GROWTH_BYTES = 128 * 1024 * 1024
+"""Stated bound of what a stall adds to a worker: a poll of 32 MiB and the record behind it, another one of dead letters that
+wait, 16 MiB fetched, and what is being received. Who polled on would hold what is sent to its partitions."""
 _RESTARTS = 3
 
 
 async def _stalled(act: Act) -> None:
-    """Block every device for 25 sessions and half of device_timeout_s: nobody leaves the group, nobody grows."""
-    lasts_s = STALL_SESSIONS * TIMING.session_s
-    before = [(worker.pid, worker.rss_bytes()) for worker in act.workers]
+    """Block every device for 25 sessions and half of device_timeout_s under a flood: nobody leaves the group, nobody grows."""
+    stage, lasts_s = act.stage, STALL_SESSIONS * TIMING.session_s
+    await act.until(lambda: all(map(act.has_asked, act.workers)), READY_BOUND_S, "every worker has a partition")
+    await act.flows()
+    passed, join = stage.world.proxy.passed, Api.JOIN_GROUP.name.lower()
+    joined, before = passed[join], {worker.pid: worker.rss_bytes() for worker in act.workers}
     act.stall()
-    peak, until_s = 0, time.monotonic() + lasts_s
+    flooding = asyncio.create_task(flood(stage.direct, stage.names.frames, act.populated, _FLOOD_TIMES, _FLOOD_EVERY_S))
+    growth, until_s = 0, time.monotonic() + lasts_s
     while time.monotonic() < until_s:
         await asyncio.sleep(1.0)
-        peak = max([peak, *(worker.rss_bytes() for worker in act.workers)])
+        growth = max([growth, *(worker.rss_bytes() - before.get(worker.pid, 0) for worker in act.workers)])
+    if not flooding.done():
+        act.problems.append(f"not all that was to be sent was sent within {lasts_s:g} s")
+    await flooding
     act.unstall()
     after = [worker.pid for worker in act.workers]
     act.figures |= {
         "stall_sessions": STALL_SESSIONS,
         "stall_of_device_timeout": lasts_s / DEVICE_TIMEOUT_S,
-        "peak_rss_mib": peak // 2**20,
-        "rss_before_mib": max(rss for _, rss in before) // 2**20,
-        "rss_bound_mib": MAX_RSS_BYTES // 2**20,
+        "flood_mib": len(act.populated) * _FLOOD_TIMES * RECORD_BYTES // 2**20,
+        "rss_before_mib": max(before.values()) // 2**20,
+        "growth_mib": growth // 2**20,
+        "growth_bound_mib": MAX_GROWTH_BYTES // 2**20,
+        "flows_after_s": await act.flows(),
+        "rebalances": passed[join] - joined,
     }
-    if after != [pid for pid, _ in before]:
-        act.problems.append(f"workers ended while their devices stood still: {before} became {after}")
-    if peak > MAX_RSS_BYTES:
-        act.problems.append(f"a worker grew to {peak // 2**20} MiB, the bound is {MAX_RSS_BYTES // 2**20}")
-    if moved := act.said("taken from us"):
-        act.problems.append(f"{moved} partitions were taken from stalled workers")
-    act.figures["flows_after_s"] = await act.flows()
+    if after != list(before):
+        act.problems.append(f"workers ended while their devices stood still: {list(before)} became {after}")
+    if growth > MAX_GROWTH_BYTES:
+        act.problems.append(f"a worker grew by {growth // 2**20} MiB, the bound is {MAX_GROWTH_BYTES // 2**20}")
+    if passed[join] > joined:
+        act.problems.append(f"the group's members joined again {passed[join] - joined} times")
 
 
 async def _stalled_for_good(act: Act) -> None:
@@ -66,9 +82,9 @@ async def _rolling(act: Act) -> None:
 
 SCENARIOS = {
     "stall": Scenario(
-        "The devices stand still for 25 sessions and half of device_timeout_s: no rebalance, bounded memory, nothing lost.",
+        "The devices stand still for 25 sessions and half of device_timeout_s, under a flood: no rebalance, bounded memory.",
         _stalled,
-        Setting(worker={"device_timeout_s": DEVICE_TIMEOUT_S}),
+        Setting(worker={"device_timeout_s": DEVICE_TIMEOUT_S, "deadline_s": _FLOOD_DEADLINE_S}),
     ),
     "stall-for-good": Scenario(
         "The devices stand still past device_timeout_s: the workers end with a sentence, their successors lose nothing.",

@@ -49,7 +49,7 @@ async def _spare_takes_over(act: Act) -> None:
     """Leave one worker without a partition for longer than it may go without a poll, then take the owners away for good."""
     fleet = act.stage.world.fleet
     await _nobody_leaves(act)
-    owners = [worker for worker in fleet.workers if _has_asked(act, worker.name)]
+    owners = [worker for worker in fleet.workers if act.has_asked(worker)]
     spares = [worker for worker in fleet.workers if worker not in owners]
     act.figures |= {"workers": len(fleet.workers), "spares": len(spares)}
     if not spares:
@@ -85,12 +85,6 @@ async def _nobody_leaves(act: Act) -> None:
     act.figures |= {"intervals": _INTERVALS, "left_the_group": passed[leave] - before}
     if passed[leave] > before:
         act.problems.append(f"{passed[leave] - before} workers left the group because they had nothing to read")
-
-
-def _has_asked(act: Act, name: str) -> bool:
-    """Whether a worker ever asked its device, which it does only with a partition."""
-    journal = act.stage.folder / f"{name}.asked"
-    return journal.exists() and journal.stat().st_size > 0
 
 
 async def _group_coordinator_lost(act: Act) -> None:

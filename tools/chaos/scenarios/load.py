@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from tools.chaos.engine import asked
 from tools.chaos.frames import Api
 from tools.chaos.run import TERM_BOUND_S, TIMING
 from tools.chaos.scenarios.act import READY_BOUND_S, Act
@@ -67,17 +68,22 @@ async def _stalled_for_good(act: Act) -> None:
 
 
 async def _rolling(act: Act) -> None:
-    """Replace three workers one after the other under load, three times over."""
-    asked = 0
+    """Replace three workers one after the other under load, three times over; what one asked no other asks again."""
+    restarts = 0
     for _ in range(_RESTARTS):
         for worker in list(act.workers):
             code = await asyncio.to_thread(worker.terminate, TERM_BOUND_S)
             if code != 0:
                 act.problems.append(f"{worker.name} ended with {code} after SIGTERM")
             worker.start()
-            asked += 1
+            restarts += 1
             await act.flows()
-    act.figures["restarts"] = asked
+    await act.settled()
+    told = asked(sorted(act.stage.folder.glob("*.asked")))
+    again = told.total - told.different
+    act.figures |= {"restarts": restarts, "asked": told.total, "asked_again": again}
+    if again:
+        act.problems.append(f"{again} pictures were asked again although every worker ended in order")
 
 
 SCENARIOS = {

@@ -111,6 +111,21 @@ async def test_delay_holds_a_request_up_and_ends(brokers: Brokers, names: TopicN
         assert time.monotonic() - began_s < 1.5
 
 
+async def test_delay_of_one_writer_leaves_the_other_alone(brokers: Brokers, names: TopicNames) -> None:
+    """Two transactional producers of one client: only the one that is meant commits late."""
+    await create(brokers, names.frames)
+    took_s = {}
+    brokers.proxy.apply(Delay(1.5, 60.0, frozenset({Api.END_TXN}), transactional_id=f"{names.group}-slow"))
+    for id_ in (f"{names.group}-slow", f"{names.group}-plain"):
+        async with producer(brokers, "w1", transactional_id=id_) as sender:
+            async with sender.transaction():
+                await sender.send_and_wait(names.frames, b"0", partition=0)
+                began_s = time.monotonic()
+            took_s[id_] = time.monotonic() - began_s
+    assert took_s[f"{names.group}-slow"] >= 1.5
+    assert took_s[f"{names.group}-plain"] < 1.5
+
+
 async def test_swallowed_group_requests_stop_commits_but_not_reading(brokers: Brokers, names: TopicNames) -> None:
     """APIs 8 to 14 of one client swallowed: no offset of it is committed, its fetches go on, and later it commits again."""
     await create(brokers, names.frames)

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tools.chaos.frames import Api, Request
-from tools.chaos.rules import Cut, Hold, Moment, Rule
+from tools.chaos.rules import Cut, Delay, Hold, Moment, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,8 @@ class Applied:
     def fits(self, request: Request) -> bool:
         """Whether it takes hold of this request."""
         if self.is_over or self._is_used_up or request.api not in self.rule.apis:
+            return False
+        if isinstance(self.rule, Delay) and self.rule.transactional_id not in (None, request.transactional_id):
             return False
         return self.rule.client is None or self.rule.client == request.client
 

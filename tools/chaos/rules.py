@@ -26,6 +26,8 @@ class Delay:
     lasts_s: float
     apis: frozenset[Api] = EVERYTHING
     client: str | None = None
+    transactional_id: str | None = None
+    """Whose requests are meant, of those that name a transaction; None is every request."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,11 @@ from stream.kafka.topology import TopicNames
 GONE_BOUND_S = 15.0
 
 
+def writer_of(names: TopicNames, partition: int) -> str:
+    """Transactional id of a partition's writer."""
+    return f"pawsight.{names.group}.{names.frames}.{partition}"
+
+
 async def fence(connection: KafkaConnection, names: TopicNames, partitions: Iterable[int]) -> None:
     """Be a zombie: start as the writer of each partition, which fences the real one, and go away.
 
@@ -27,7 +32,7 @@ async def fence(connection: KafkaConnection, names: TopicNames, partitions: Iter
     async def one(partition: int) -> None:
         producer = AIOKafkaProducer(
             **connection.client_options(),
-            transactional_id=f"pawsight.{names.group}.{names.frames}.{partition}",
+            transactional_id=writer_of(names, partition),
             transaction_timeout_ms=5_000,
         )
         try:

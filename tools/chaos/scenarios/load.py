@@ -1,12 +1,14 @@
-"""What load and deploys do: a device that stands still under a flood, workers that are replaced one by one."""
+"""What load and deploys do: a device that stands still under a flood, workers that are replaced, a partition that is slow."""
 
 import asyncio
 import time
 
 from tools.chaos.engine import asked
 from tools.chaos.frames import Api
+from tools.chaos.rules import Delay
 from tools.chaos.run import TERM_BOUND_S, TIMING
 from tools.chaos.scenarios.act import READY_BOUND_S, Act
+from tools.chaos.scenarios.cluster import writer_of
 from tools.chaos.scenarios.heavy import RECORD_BYTES, flood
 from tools.chaos.scenarios.scenario import Scenario, Setting
 
@@ -21,6 +23,12 @@ MAX_GROWTH_BYTES = 128 * 1024 * 1024
 """Stated bound of what a stall adds to a worker: a poll of 32 MiB and the record behind it, another one of dead letters that
 wait, 16 MiB fetched, and what is being received. Who polled on would hold what is sent to its partitions."""
 _RESTARTS = 3
+_SLOW_S, _SLOW_LASTS_S = 2.0, 20.0
+"""What a slow commit takes, and how long commits are slow."""
+_SLOW_DEADLINE_S = 8.0
+"""Of a transaction, the product's: a slow commit is slow, and no failure."""
+_FASTER = 2
+"""So many times as often as the slow one the others commit, at least."""
 
 
 async def _stalled(act: Act) -> None:
@@ -86,6 +94,22 @@ async def _rolling(act: Act) -> None:
         act.problems.append(f"{again} pictures were asked again although every worker ended in order")
 
 
+async def _slow_partition(act: Act) -> None:
+    """Let each commit of one partition take two seconds, and count how often the worker's other ones commit."""
+    slow, *others = act.populated
+    began_s, id_ = time.time(), writer_of(act.stage.names, slow)
+    applied = act.stage.world.proxy.apply(Delay(_SLOW_S, _SLOW_LASTS_S, frozenset({Api.END_TXN}), transactional_id=id_))
+    await applied.wait(_SLOW_LASTS_S + 1.0)
+    times = {number: len({at_s for at_s in act.reader.arrivals_s[number] if at_s > began_s}) for number in act.populated}
+    act.figures |= {"slow": times[slow], "others": [times[number] for number in others]}
+    if not 0 < times[slow] <= _SLOW_LASTS_S / _SLOW_S + 1:
+        act.problems.append(
+            f"commits of the slow partition came {times[slow]} times, of which {applied.hits.total()} were held up"
+        )
+    if held_up := {number: times[number] for number in others if times[number] < _FASTER * times[slow]}:
+        act.problems.append(f"the slow partition, with {times[slow]} commits, held others up: {held_up}")
+
+
 SCENARIOS = {
     "stall": Scenario(
         "The devices stand still for 25 sessions and half of device_timeout_s, under a flood: no rebalance, bounded memory.",
@@ -101,5 +125,10 @@ SCENARIOS = {
         "Three workers are replaced one by one under load, three times: nothing lost, nothing asked again that was answered.",
         _rolling,
         Setting(workers=3),
+    ),
+    "slow-partition": Scenario(
+        "Every commit of one partition takes two seconds: the other partitions of its worker go on as before.",
+        _slow_partition,
+        Setting(workers=1, worker={"deadline_s": _SLOW_DEADLINE_S}),
     ),
 }

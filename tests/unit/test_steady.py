@@ -81,6 +81,7 @@ def test_silence_is_told_by_what_passed(monkeypatch: pytest.MonkeyPatch, step_s:
         passed_s = float(second)
         if second % 15 == 0 and not (dies and passed_s >= stepped_s):
             arrived_s, last_s = steady.now_s(), passed_s
+        assert proofs.ask() == ["p"]
         proofs.answered("p", steady.now_s(), 0)
         proven = proofs.prove("p", 0)
         assert proven is not None

@@ -31,6 +31,10 @@ class DecoderLimits:
     max_bytes: int = 2 * 1024**3
     """What they may hold together, by their pictures' sizes, when a portion of records is begun. The portion's own may outgrow it
     until the next: those that it opens or whose pictures grow, at most `stream.intake.MAX_SIDE_BY_SIDE`; and one alone."""
+    max_behind: int = 200_000
+    """A decoder with a picture in it is closed when its camera's last record lies so many behind the partition's. Whatever
+    is read behind a record that is not done is remembered, some 150 bytes each, and while a backlog is read no proof says that
+    the camera is silent."""
 
 
 @dataclass(slots=True)
@@ -97,11 +101,17 @@ class AccessUnits:
         return len(cameras) <= self.bounds.max_decoders and held <= self.bounds.max_bytes
 
     async def make_room(self, packets: Iterable[FramePacket], partitions: Mapping[PartitionKey, Partition]) -> list[Frame]:
-        """Close decoders, the least recently used first, until those that these records need have room beside the others."""
+        """Close decoders, the least recently used first, until those that these records need have room beside the others.
+
+        And those that hold up their partition: see `DecoderLimits`.
+        """
         needed = {((packet.position.topic, packet.position.partition), packet.camera_id) for packet in packets}
         for place in [place for place in self._decoders if place in needed]:
             self._decoders[place] = self._decoders.pop(place)  # most recently used
         frames: list[Frame] = []
+        for key, camera in [place for place in self._decoders if place not in needed and self._is_behind(place, partitions)]:
+            self.counts.decoders_closed += 1
+            frames += await self.close(partitions[key], camera)
         new = len(needed - self._decoders.keys())
         while self._decoders and self._over(new):
             key, camera = next(iter(self._decoders))
@@ -130,6 +140,10 @@ class AccessUnits:
         """Drop the decoders of a partition that is no longer ours, and what lies in them."""
         for place in [place for place in self._decoders if place[0] == key]:
             self._decoders.pop(place).close()
+
+    def _is_behind(self, place: tuple[PartitionKey, str], partitions: Mapping[PartitionKey, Partition]) -> bool:
+        decoder, read_to = self._decoders[place], partitions[place[0]].ledger.next_offset
+        return decoder.holds_pictures and read_to is not None and read_to - decoder.next_offset > self.bounds.max_behind
 
     def _over(self, new: int) -> bool:
         held = sum(decoder.memory_bytes for decoder in self._decoders.values())

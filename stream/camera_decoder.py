@@ -76,6 +76,11 @@ class CameraDecoder:
         """What the decoder holds, by its pictures' size."""
         return self._decoder.memory_bytes
 
+    @property
+    def holds_pictures(self) -> bool:
+        """Whether a record waits for its picture to come out."""
+        return bool(self._fed)
+
     def breaks_at(self, packet: FramePacket) -> bool:
         """Tell whether what lies in the decoder must come out before this record: nothing after it belongs to it."""
         if not self.next_offset:

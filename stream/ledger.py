@@ -13,7 +13,8 @@ class Ledger:
 
     def __init__(self) -> None:
         """Begin wherever the first record lies."""
-        self._next_offset: int | None = None
+        self.next_offset: int | None = None
+        """One past the last record that was read; None before the first record."""
         self._open: dict[int, None] = {}
         """Offsets that are not done, ascending."""
         self._marks: deque[RecordMark] = deque()
@@ -23,7 +24,7 @@ class Ledger:
     @property
     def resume_offset(self) -> int | None:
         """The lowest offset that is not done, else one past the last record; None before the first record."""
-        return next(iter(self._open), self._next_offset)
+        return next(iter(self._open), self.next_offset)
 
     @property
     def last_done(self) -> RecordMark | None:
@@ -37,8 +38,8 @@ class Ledger:
 
     def open(self, mark: RecordMark) -> None:
         """Take a record; offsets increase, with gaps (compaction, control records)."""
-        assert self._next_offset is None or mark.offset >= self._next_offset, f"offset {mark.offset} after {self._next_offset}"
-        self._next_offset = mark.offset + 1
+        assert self.next_offset is None or mark.offset >= self.next_offset, f"offset {mark.offset} after {self.next_offset}"
+        self.next_offset = mark.offset + 1
         self._open[mark.offset] = None
         self._marks.append(mark)
 
@@ -46,6 +47,6 @@ class Ledger:
         """Take a record as done."""
         assert offset in self._open, f"offset {offset} is not open"
         del self._open[offset]
-        lowest = next(iter(self._open), self._next_offset)
+        lowest = next(iter(self._open), self.next_offset)
         while self._marks and lowest is not None and self._marks[0].offset < lowest:
             self._last_done = self._marks.popleft()

@@ -22,6 +22,7 @@ from tests.integration.gray_video import segment, units
 from tests.integration.handover_world import Kept
 from tests.integration.worker_world import (
     ASSIGNED,
+    BLACK,
     CONFIG,
     T0_S,
     BrightnessDevice,
@@ -176,6 +177,16 @@ async def test_successor_of_a_worker_that_closed_a_decoder_asks_the_rest(killed_
     second = await Watched([records for records in rest if records], limits, assigned).run()
     for camera in "abc":
         assert first.asked[camera] + second.asked[camera] == whole.asked[camera], camera
+
+
+async def test_a_decoder_that_holds_up_its_partition_is_closed() -> None:
+    """A camera dies in mid-group, its last picture in its decoder; others go on, and no proof tells of it."""
+    others = [record(len(BEFORE) + number, number / 2, BLACK, camera="den") for number in range(22)]
+    polls = [log(("a", False))[0], *([each] for each in others)]
+    seen = await Watched(polls, DecoderLimits(max_behind=20)).run()
+    assert seen.sink.ticks[-1].resume_offset == len(BEFORE) + len(others)
+    assert seen.asked["a"] == sorted(unit.shown for unit in BEFORE)
+    assert seen.worker.counts.decoders_closed == 1
 
 
 async def test_decoders_are_closed_for_their_bytes() -> None:

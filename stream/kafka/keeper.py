@@ -269,8 +269,8 @@ class Keeper:
             raise as_stream_error(error, self._keeping.connection) from error
 
     def _fail(self, cause: str) -> None:
-        log.warning("%s[%d]: %s; taking it up again", *self._place, cause)
-        if self._port is not None:
+        if self._port is not None:  # else it was taken from us meanwhile
+            log.warning("%s[%d]: %s; taking it up again", *self._place, cause)
             self.discard()
             self._protocol.failed(cause)
             self._void()

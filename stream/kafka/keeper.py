@@ -197,11 +197,11 @@ class Keeper:
     def _bound_s(self, step: Step) -> float | None:
         """Longest time that a step may take.
 
-        READ has none: as long as transactions of others are open nobody can say what is committed. MARK is a transaction: like
-        any other it must be over before its producer's back-off, or a retry behind our back could leave a request on its way
-        that ends the next one.
+        READ and ADOPT have none: as long as transactions of others are open nobody can say what is committed, of the state or,
+        where groups share an alerts topic, of the alerts. MARK is a transaction: like any other it must be over before its
+        producer's back-off, or a retry behind our back could leave a request on its way that ends the next one.
         """
-        if step is Step.READ:
+        if step in (Step.READ, Step.ADOPT):
             return None
         return self._keeping.deadline_s + (0 if step is Step.MARK else 2)
 

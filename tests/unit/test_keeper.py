@@ -17,7 +17,7 @@ from tests.unit.memory_cluster import DELIVERING, TAKING_UP
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
-READING = ("state_end", "state_records")
+READING = ("state_end", "state_records", "published")
 ALL_STEPS = [name for name in TAKING_UP if name != "seek"]
 
 
@@ -68,10 +68,11 @@ async def test_failed_step_begins_anew_with_another_port(name: str, fault: Calla
     assert not stage.keeper.closed.is_set()
 
 
-async def test_reading_state_waits_for_others_transactions() -> None:
-    """However long: nobody can say before what is committed."""
+@pytest.mark.parametrize("name", READING)
+async def test_reading_what_is_committed_waits_for_others_transactions(name: str) -> None:
+    """However long: nobody can say before."""
     stage = kept()
-    stage.cluster.faults = {"state_records": [lambda: asyncio.sleep(600)]}
+    stage.cluster.faults = {name: [lambda: asyncio.sleep(600)]}
     await stage.opened()
     assert len(stage.cluster.ports) == 1
     assert asyncio.get_running_loop().time() == pytest.approx(600, abs=1)

@@ -17,6 +17,7 @@ from stream.kafka.topology import partition_count
 log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 10.0
+"""For leaving the group: one that is about to rebalance answers when all its members have joined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +78,31 @@ async def open_consumer(connection: KafkaConnection, config: SourceConfig) -> As
     """
     await partition_count(connection, config.topic)
     async with reaching(connection):
-        consumer = AIOKafkaConsumer(**connection.client_options(), **config.client_options())
+        consumer = GroupConsumer(**connection.client_options(), **config.client_options())
     try:
         async with reaching(connection):
             await consumer.start()
         yield consumer
     finally:
+        await consumer.stop()
+
+
+class GroupConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka's base is untyped
+    """A consumer that closes its connections however long its group takes to let it go."""
+
+    async def stop(self) -> None:
+        """Leave the group and stop, within a bound."""
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
-                await consumer.stop()
+                await super().stop()
         except TimeoutError:
-            log.warning("the consumer did not leave group %s within %s s", config.group, STOP_TIMEOUT_S)
+            log.warning("the consumer did not leave group %s within %g s", self._group_id, STOP_TIMEOUT_S)
+            await self._close()
+
+    async def _close(self) -> None:
+        """Do what aiokafka 0.14 leaves undone where its stop is cancelled: all that comes after the coordinator's."""
+        if self._coordinator is not None and self._fetcher is not None:  # it was started
+            await self._coordinator._stop_heartbeat_task()  # noqa: SLF001  (it has no other way)
+            await self._coordinator._stop_commit_offsets_refresh_task()  # noqa: SLF001
+            await self._fetcher.close()
+        await self._client.close()

@@ -21,6 +21,7 @@ from tools.chaos.faults import Fault, Kind
 from tools.chaos.inject import Injected
 from tools.chaos.run import Plan, Report
 from tools.chaos.status import CrashPoint, How, Order, Side
+from tools.errors import CommandError
 
 app = typer.Typer()
 app.command()(chaos)
@@ -151,3 +152,11 @@ def test_scenarios_are_told_one_by_one(monkeypatch: pytest.MonkeyPatch, passed: 
     assert result.exit_code == status
     told = [{key: each[key] for key in ("name", "passed", "figures")} for each in figures(result)["scenarios"]]
     assert told == [{"name": name, "passed": ends[name], "figures": {"expected": 5}} for name in names]
+
+
+def test_a_folder_with_another_runs_logs_is_refused(tmp_path: Path) -> None:
+    """They would be judged with this run's: what an earlier worker left would be this one's, too."""
+    (tmp_path / "w1.leaks.jsonl").write_text("{}", encoding="utf-8")
+    result = CliRunner().invoke(app, ["--keep", str(tmp_path)])
+    assert isinstance(result.exception, CommandError)
+    assert "the folder is not empty" in str(result.exception)

@@ -57,6 +57,9 @@ def chaos(  # noqa: PLR0913  (a command's options)
     if scenario:
         _play(scenario, json_target)
         return
+    if keep is not None and keep.is_dir() and any(keep.iterdir()):  # another run's would be judged with this one's
+        msg = f"--keep {keep}: the folder is not empty. Give one that is, or a new one"
+        raise CommandError(msg)
     before = _earlier(resume)
     plan = Plan(seed=seed, faults=faults, nodes=nodes, workers=workers, is_naive=naive)
     with ExitStack() as stack:

@@ -162,7 +162,8 @@ class CameraDecoder:
             pictures.steps.append(Step(place, position if wanted else None, (one.offset,)))
             if one.fault is not None:
                 pictures.unusable += 1
-                pictures.fault, self._has_told = None if self._has_told else one.fault, True
+                if not self._has_told:
+                    pictures.fault, self._has_told = one.fault, True
             if one.pixels is not None:
                 packet = packets[one.offset]
                 frame = Frame(

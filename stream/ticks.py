@@ -114,8 +114,4 @@ def _records(tick: Tick) -> int:
 
 
 def _size_bytes(tick: Tick) -> int:
-    records = (letter.record for letter in tick.dead_letters)
-    return sum(
-        len(each.key or b"") + len(each.value or b"") + sum(len(name) + len(value or b"") for name, value in each.headers)
-        for each in records
-    )
+    return sum(letter.record.size_bytes for letter in tick.dead_letters)

@@ -5,10 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from stream.camera_decoder import CameraDecoder, Turn
+from stream.clock import ClockRules
 from stream.ports import Poll
+from stream.state_records import DecoderPlace
 from stream.timestamps import to_rfc3339
 from stream.types import Record
-from tests.integration.annex_b import STREAMS, units
+from tests.integration.annex_b import LIMITS, SIZE, STREAMS, units
 from tests.integration.worker_world import TOPIC, WHITE, record, world
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
@@ -45,3 +48,19 @@ async def test_it_is_counted_and_told_once_and_its_neighbours_are_asked(kind: st
     assert counts.decoded == counts.answered + counts.sampled_out + counts.undecodable
     assert caplog.text.count("pictures of camera yard cannot be asked: colour conversion") == 1
     assert stage.sink.ticks[-1].resume_offset == len(yard) + HEALTHY
+
+
+async def test_of_several_that_come_out_at_once_one_is_told() -> None:
+    """All that a decoder held comes out when it is emptied; the first picture was done by the last owner."""
+    stream = STREAMS["H.264 B-frames"]
+    packets = units(replace(stream, parameters=f"{stream.parameters}:colormatrix=YCgCo"))
+    rules, taking = ClockRules(sample_fps=1000.0), CameraDecoder("video/h264", SIZE, LIMITS, DecoderPlace(0, 0))
+    came = []
+    clock = None
+    for packet in packets[:3]:
+        assert taking.turn(packet) is Turn.FEED
+        came.append(taking.feed(packet, clock, rules))
+        clock = came[-1].sampler.state
+    came.append(taking.drain(clock, rules))
+    assert [each.unusable for each in came] == [0, 0, 0, 2]
+    assert "colour conversion" in (came[-1].fault or "")
